@@ -186,11 +186,16 @@ func New(unit Unit, encoding string) (Chunker, error) {
 		return nil, &EncodingUnitError{Unit: unit, Encoding: encoding}
 	}
 	switch unit {
-	case Delta:
-		return &deltaChunker{}, nil
-	default:
+	case Rune:
 		return &cutter{splitter: runeSplitter{}}, nil
+	case Grapheme:
+		return &cutter{splitter: new(graphemeSplitter)}, nil
+	case Line:
+		return &cutter{splitter: new(lineSplitter)}, nil
+	case Delta:
+		return new(deltaChunker), nil
 	}
+	return &cutter{splitter: runeSplitter{}}, nil // Token: not yet
 }
 
 // Load decodes the vocabularies of the encodings, each once in a process, so

@@ -15,10 +15,13 @@ type input struct {
 // not depend on how the text was divided: an incomplete character at the end
 // is set apart as the tail and judged together with what follows it.
 func (in *input) add(s string) {
-	if in.tail > 0 && s != "" {
+	if s == "" {
+		return
+	}
+	if in.tail > 0 {
 		whole := len(in.buf) - in.tail
 		s = string(in.buf[whole:]) + s
-		in.buf, in.tail = in.buf[:whole], 0
+		in.buf = in.buf[:whole]
 	}
 	body := s[:len(s)-incomplete(s)]
 	if utf8.ValidString(body) {
@@ -27,14 +30,14 @@ func (in *input) add(s string) {
 		in.buf = appendValid(in.buf, body)
 	}
 	in.buf = append(in.buf, s[len(body):]...)
-	in.tail = max(in.tail, len(s)-len(body))
+	in.tail = len(s) - len(body)
 }
 
 // end replaces the tail, which nothing can complete any more.
 func (in *input) end() {
-	for i := len(in.buf) - in.tail; in.tail > 0; in.tail-- {
-		in.buf = append(in.buf[:i], string(utf8.RuneError)...)
-		i = len(in.buf)
+	in.buf = in.buf[:len(in.buf)-in.tail]
+	for ; in.tail > 0; in.tail-- {
+		in.buf = utf8.AppendRune(in.buf, utf8.RuneError)
 	}
 }
 
