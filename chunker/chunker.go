@@ -195,14 +195,22 @@ func New(unit Unit, encoding string) (Chunker, error) {
 	case Delta:
 		return new(deltaChunker), nil
 	}
-	return &cutter{splitter: runeSplitter{}}, nil // Token: not yet
+	tokens, err := newTokenSplitter(encoding)
+	if err != nil {
+		return nil, err
+	}
+	return &cutter{splitter: tokens}, nil
 }
 
 // Load decodes the vocabularies of the encodings, each once in a process, so
 // that New need not. No names mean all of them. It may be called concurrently.
+// The error is an *UnknownEncodingError.
 func Load(encodings ...string) error {
+	if len(encodings) == 0 {
+		encodings = Encodings()
+	}
 	for _, s := range encodings {
-		if _, err := ParseEncoding(s); err != nil {
+		if _, err := load(s); err != nil {
 			return err
 		}
 	}
