@@ -1,0 +1,245 @@
+/**
+ * The commands of tokenrelay's native protocol, version 1, over `fetch`.
+ * Reading a session's events is follow.ts.
+ */
+
+import { Follow, type FollowOptions } from './follow.ts';
+
+export type Unit = 'rune' | 'grapheme' | 'token' | 'word' | 'line' | 'delta';
+export type State = 'running' | 'paused' | 'done' | 'stopped' | 'failed' | 'interrupted';
+
+export interface Message {
+  readonly role: string;
+  readonly content: string;
+}
+
+export type Source =
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'generate'; readonly prompt: string; readonly seed?: number; readonly length?: number }
+  | { readonly type: 'push' }
+  | { readonly type: 'upstream'; readonly model: string; readonly messages: readonly Message[] };
+
+export interface CreateRequest {
+  readonly source: Source;
+  readonly unit?: Unit;
+  readonly encoding?: string;
+  /** Events a second at the source; absent means as fast as it comes. */
+  readonly rate?: number;
+  readonly on_no_reader?: { readonly policy: 'continue' | 'pause' | 'stop'; readonly after?: string };
+  readonly on_pause?: 'hold' | 'release';
+  readonly retain?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** What the server says of a session; it may say more than is named here. */
+export interface Session {
+  readonly id: string;
+  readonly state: State;
+  readonly unit: Unit;
+  readonly last_event_id: number;
+  readonly events_url: string;
+  /** How many read along now. */
+  readonly readers?: number;
+  readonly usage?: Usage;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly [more: string]: unknown;
+}
+
+export interface Usage {
+  readonly input_tokens?: number;
+  readonly output_tokens?: number;
+  readonly [more: string]: unknown;
+}
+
+export interface Model {
+  readonly id: string;
+  readonly [more: string]: unknown;
+}
+
+/** Text, or an event of the caller's own name, for a session whose source is `push`. */
+export type Append = (
+  | { readonly text: string }
+  | { readonly event: string; readonly data: unknown }
+) & {
+  /** With both, a repeated seq is answered and not applied. */
+  readonly producer?: string;
+  readonly seq?: number;
+};
+
+/** A response of the server that is not a success. */
+export class ProblemError extends Error {
+  override readonly name = 'ProblemError';
+  readonly status: number;
+  /** The stable name of the case, such as "expired"; '' if the server gave none. */
+  readonly code: string;
+  readonly detail: string;
+  /** Milliseconds to wait before another try, or undefined if the server did not say. */
+  readonly retryAfter: number | undefined;
+  /** The whole problem document, or undefined if the body was none. */
+  readonly document: Readonly<Record<string, unknown>> | undefined;
+
+  constructor(status: number, init: Partial<Pick<ProblemError, 'code' | 'detail' | 'retryAfter' | 'document'>> = {}) {
+    super(init.detail || init.code || `the server answered with status ${status}`);
+    this.status = status;
+    this.code = init.code ?? '';
+    this.detail = init.detail ?? '';
+    this.retryAfter = init.retryAfter;
+    this.document = init.document;
+  }
+
+  /** Reads the response's body; it does not throw. */
+  static async from(response: Response): Promise<ProblemError> {
+    const retryAfter = parseRetryAfter(response.headers.get('retry-after'));
+    const init = retryAfter === undefined ? {} : { retryAfter };
+    let document: unknown;
+    try {
+      document = await response.json();
+    } catch {
+      return new ProblemError(response.status, init);
+    }
+    if (!isRecord(document)) return new ProblemError(response.status, init);
+    // A provider's own shape puts the same under "error".
+    const inner = isRecord(document['error']) ? document['error'] : document;
+    return new ProblemError(response.status, {
+      ...init,
+      document,
+      code: text(inner['code']) || text(inner['type']),
+      detail: text(inner['detail']) || text(inner['message']) || text(inner['title']),
+    });
+  }
+}
+
+export interface ClientOptions {
+  /** Where the server is, such as "http://127.0.0.1:8080"; '' means where the page came from. */
+  readonly base?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly fetch?: typeof fetch;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+}
+
+export interface CreateOptions extends CallOptions {
+  /** With the same key, a second call gives the first call's session. */
+  readonly idempotencyKey?: string;
+}
+
+/**
+ * A Client holds no connection and no state. Every method but follow rejects
+ * with ProblemError if the server refused, and with what `fetch` throws if it
+ * was not reached.
+ */
+export class Client {
+  readonly #base: string;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #fetch: typeof fetch;
+
+  constructor(options: ClientOptions = {}) {
+    this.#base = (options.base ?? '').replace(/\/+$/, '');
+    this.#headers = options.headers ?? {};
+    // Called as a method, a browser's fetch throws "Illegal invocation".
+    this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
+  }
+
+  async create(request: CreateRequest, options: CreateOptions = {}): Promise<Session> {
+    const headers: Record<string, string> = {};
+    if (options.idempotencyKey !== undefined) headers['Idempotency-Key'] = options.idempotencyKey;
+    return this.#json('POST', '/v1/sessions', { body: request, headers, signal: options.signal });
+  }
+
+  async state(id: string, options: CallOptions = {}): Promise<Session> {
+    return this.#json('GET', path(id), options);
+  }
+
+  /** The text so far. */
+  async text(id: string, options: CallOptions = {}): Promise<string> {
+    return (await this.#call('GET', path(id, 'text'), options)).text();
+  }
+
+  async append(id: string, what: Append, options: CallOptions = {}): Promise<void> {
+    await this.#done('POST', path(id, 'append'), { ...options, body: what });
+  }
+
+  /** Pauses the session for everybody; one reader pauses by leaving (Follow.close). */
+  async pause(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#done('POST', path(id, 'pause'), options);
+  }
+
+  async resume(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#done('POST', path(id, 'resume'), options);
+  }
+
+  /** Ends the generation for everybody. A session that has ended is left as it is. */
+  async stop(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#done('POST', path(id, 'stop'), options);
+  }
+
+  /** Ends a pushed text as complete. */
+  async finish(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#done('POST', path(id, 'finish'), options);
+  }
+
+  async delete(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#done('DELETE', path(id), options);
+  }
+
+  async models(options: CallOptions = {}): Promise<readonly Model[]> {
+    const list = await this.#json<{ data?: readonly Model[] }>('GET', '/v1/models', options);
+    return list.data ?? [];
+  }
+
+  /** Reads a session's events, reconnecting as needed; see Follow. */
+  follow(id: string, options: FollowOptions = {}): Follow {
+    return new Follow((url, init) => this.#fetch(this.#base + url, { ...init, headers: { ...this.#headers, ...init.headers } }), id, options);
+  }
+
+  async #json<T>(method: string, url: string, options: CallInit): Promise<T> {
+    return (await (await this.#call(method, url, options)).json()) as T;
+  }
+
+  async #done(method: string, url: string, options: CallInit): Promise<void> {
+    // An unread body holds its connection, of which a browser has six.
+    await (await this.#call(method, url, options)).arrayBuffer();
+  }
+
+  async #call(method: string, url: string, options: CallInit): Promise<Response> {
+    const headers: Record<string, string> = { ...this.#headers, ...options.headers };
+    const init: RequestInit = { method, headers, cache: 'no-store' };
+    if (options.body !== undefined) {
+      headers['Content-Type'] = 'application/json';
+      init.body = JSON.stringify(options.body);
+    }
+    if (options.signal !== undefined) init.signal = options.signal;
+    const response = await this.#fetch(this.#base + url, init);
+    if (!response.ok) throw await ProblemError.from(response);
+    return response;
+  }
+}
+
+interface CallInit {
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+function path(id: string, command?: string): string {
+  const session = `/v1/sessions/${encodeURIComponent(id)}`;
+  return command === undefined ? session : `${session}/${command}`;
+}
+
+/** Reads a Retry-After header, seconds or a date, as milliseconds from now. */
+export function parseRetryAfter(value: string | null): number | undefined {
+  if (value === null) return undefined;
+  if (/^\s*[0-9]+\s*$/.test(value)) return Number(value) * 1000;
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}

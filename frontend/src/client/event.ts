@@ -1,0 +1,127 @@
+/** The events of the native protocol, from their wire form to types. */
+
+import type { Unit, Usage } from './client.ts';
+import type { ServerSentEvent } from './sse.ts';
+
+/** How a session ends. */
+export type Outcome = 'done' | 'failed' | 'stopped' | 'interrupted';
+
+/** What a `session` event says; it may say more than is named here. */
+export interface SessionInfo {
+  readonly id?: string;
+  readonly unit?: Unit;
+  readonly [more: string]: unknown;
+}
+
+interface Numbered {
+  /** Counts 1, 2, 3 … within a session; the cursor to come back with. */
+  readonly id: number;
+}
+
+export interface TextEvent extends Numbered {
+  readonly type: 'text' | 'reasoning';
+  readonly text: string;
+}
+
+export interface SessionEvent extends Numbered {
+  readonly type: 'session';
+  readonly session: SessionInfo;
+}
+
+export interface ToolCallEvent extends Numbered {
+  readonly type: 'tool_call';
+  readonly data: unknown;
+}
+
+/** The whole session was paused or resumed, for all its readers. */
+export interface PauseEvent extends Numbered {
+  readonly type: 'paused' | 'resumed';
+  readonly data: unknown;
+}
+
+export interface TerminalEvent extends Numbered {
+  readonly type: 'end';
+  readonly outcome: Outcome;
+  /** Such as "stop" or "length"; '' if none was given. */
+  readonly reason: string;
+  /** What went wrong, for people; '' if nothing did. */
+  readonly message: string;
+  readonly usage: Usage | undefined;
+  readonly data: unknown;
+}
+
+/** An event under a name of the producer's own. */
+export interface PushedEvent extends Numbered {
+  readonly type: 'custom';
+  readonly name: string;
+  readonly data: unknown;
+}
+
+export type StreamEvent = TextEvent | SessionEvent | ToolCallEvent | PauseEvent | TerminalEvent | PushedEvent;
+
+/** Reports an answer that is no event stream, or an event that is not of the protocol. */
+export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError';
+}
+
+/**
+ * Gives the event its type. An event without an id of its own, as a `ping` is,
+ * has no place in the text: undefined. Throws ProtocolError.
+ */
+export function decode(raw: ServerSentEvent): StreamEvent | undefined {
+  if (raw.id === undefined || raw.id === '') return undefined;
+  const id = Number(raw.id);
+  if (!/^[1-9][0-9]*$/.test(raw.id) || !Number.isSafeInteger(id)) {
+    throw new ProtocolError(`event id ${JSON.stringify(raw.id)} is no number`);
+  }
+  let data: unknown;
+  try {
+    data = JSON.parse(raw.data);
+  } catch {
+    throw new ProtocolError(`the data of event ${id} is no JSON`);
+  }
+  const fields = isRecord(data) ? data : {};
+
+  switch (raw.name) {
+    case '':
+    case 'reasoning': {
+      const { text } = fields;
+      if (typeof text !== 'string') throw new ProtocolError(`event ${id} has no text`);
+      return { type: raw.name === '' ? 'text' : 'reasoning', id, text };
+    }
+    case 'session':
+      return { type: 'session', id, session: fields as SessionInfo };
+    case 'tool_call':
+    case 'paused':
+    case 'resumed':
+      return { type: raw.name, id, data };
+    case 'done':
+    case 'failed':
+    case 'stopped':
+    case 'interrupted':
+      return {
+        type: 'end',
+        id,
+        outcome: raw.name,
+        reason: string(fields['reason']),
+        message: errorMessage(fields['error']),
+        usage: isRecord(fields['usage']) ? (fields['usage'] as Usage) : undefined,
+        data,
+      };
+    default:
+      return { type: 'custom', name: raw.name, id, data };
+  }
+}
+
+function errorMessage(error: unknown): string {
+  if (!isRecord(error)) return string(error);
+  return string(error['message']) || string(error['detail']) || string(error['code']);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function string(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
