@@ -1,10 +1,12 @@
 package chunker_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -39,14 +41,6 @@ func format(chunks []chunker.Chunk) string {
 			fmt.Fprintf(&b, "×%d", c.Units)
 		}
 		b.WriteByte(' ')
-	}
-	return b.String()
-}
-
-func join(chunks []chunker.Chunk) string {
-	var b strings.Builder
-	for _, c := range chunks {
-		b.WriteString(c.Text)
 	}
 	return b.String()
 }
@@ -115,15 +109,17 @@ func (v variant) check(t testing.TB, parts []string) []chunker.Chunk {
 			t.Fatalf("%v: %q: chunks and held text are %q, want %q", v, parts, got, text)
 		}
 	}
-	for _, p := range parts {
-		n := len(chunks)
+	verified := 0
+	for i, p := range parts {
 		chunks = c.Push(chunks, p)
 		pushed += p
-		verify(n, accepted(pushed))
+		if i%(1+len(parts)/200) == 0 { // all of a short text
+			verify(verified, accepted(pushed))
+			verified = len(chunks)
+		}
 	}
-	n := len(chunks)
 	chunks = c.Flush(chunks)
-	verify(n, string([]rune(pushed)))
+	verify(verified, string([]rune(pushed)))
 	if held := c.Held(); held != "" {
 		t.Fatalf("%v: %q: %q held after Flush", v, parts, held)
 	}
@@ -150,7 +146,7 @@ func TestChunker(t *testing.T) {
 				want := v.check(t, []string{text})
 				same(want, split(rng, text, 1))
 				same(want, split(rng, text, 7))
-				for i := range text {
+				for i := range len(text) {
 					same(want, []string{text[:i], "", text[i:]})
 				}
 			}
@@ -162,4 +158,186 @@ func TestChunker(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAtOnce is what must not wait, and what must: the chunks after each push.
+func TestAtOnce(t *testing.T) {
+	tests := []struct {
+		unit   chunker.Unit
+		deltas []string
+		want   []string // chunks by each, joined with |
+	}{
+		{chunker.Rune, []string{"ab", "\xe4\xb8", "\xad", "\xe4", "x"}, []string{"a|b", "", "中", "", "\ufffd|x"}},
+		{chunker.Grapheme, []string{"ab", "c", "\n", "\r", "\n", "\r", "x"}, []string{"a", "b", "c|\n", "", "\r\n", "", "\r"}},
+		{chunker.Grapheme, []string{"\u0085", "👨", "\u200d", "👩", "👍", "!"}, []string{"\u0085", "", "", "", "👨\u200d👩", "👍"}},
+		{chunker.Line, []string{"a", "\n", "b\nc\r", "\n", "\r", "d"}, []string{"", "a\n", "b\n", "c\r\n", "", "\r"}},
+		{chunker.Delta, []string{"a", "", "bc", "\xe4\xb8", "\xadd\xe4", "x"}, []string{"a", "", "bc", "", "中d", "\ufffdx"}},
+		{chunker.Token, []string{"Hel", "lo", " world", ", 123", "4", "!", "\n", "\n", "x", " "}, []string{"", "", "Hello", " world|,| |123", "", "4", "", "", "!\n\n", "x"}},
+		{chunker.Token, []string{"we", "'", "l", "l", " ABC", "d", "'S", "."}, []string{"", "", "", "we|'ll", "", "", " ABC|d|'S", ""}},
+	}
+	for _, tt := range tests {
+		c := newChunker(t, tt.unit, "")
+		for i, delta := range tt.deltas {
+			var got []string
+			for _, c := range c.Push(nil, delta) {
+				got = append(got, c.Text)
+			}
+			if got := strings.Join(got, "|"); got != tt.want[i] {
+				t.Errorf("%s: %q: push %d gave %q, want %q", tt.unit, tt.deltas, i+1, got, tt.want[i])
+			}
+		}
+	}
+}
+
+// TestFlush checks that a flushed chunker takes the next text as a new one, but
+// for the indexes.
+func TestFlush(t *testing.T) {
+	for _, v := range variants {
+		c := newChunker(t, v.unit, v.encoding)
+		var last uint64
+		for _, text := range append(awkward, awkward...) {
+			want := push(newChunker(t, v.unit, v.encoding), text)
+			for i := range want {
+				want[i].Last += last
+			}
+			if got := push(c, text); !equal(got, want) {
+				t.Errorf("%v: second text %q:\n got %s\nwant %s", v, text, format(got), format(want))
+			}
+			if len(want) > 0 {
+				last = want[len(want)-1].Last
+			}
+			if got := c.Flush(nil); len(got) > 0 {
+				t.Errorf("%v: Flush without text gave %s", v, format(got))
+			}
+		}
+	}
+}
+
+// TestDst checks that chunks are appended and stay as they are.
+func TestDst(t *testing.T) {
+	for _, v := range variants {
+		c := newChunker(t, v.unit, v.encoding)
+		first := chunker.Chunk{Text: "first"}
+		chunks := c.Push([]chunker.Chunk{first}, "Hello world, hello. \n")
+		before := strings.Clone(format(chunks))
+		n := len(chunks)
+		chunks = c.Push(chunks, strings.Repeat("Something else\n", 100))
+		chunks = c.Flush(chunks)
+		if chunks[0] != first {
+			t.Errorf("%v: first of dst is now %+v", v, chunks[0])
+		}
+		if got := format(chunks[:n]); got != before {
+			t.Errorf("%v: chunks changed from %s to %s", v, before, got)
+		}
+	}
+}
+
+func TestCapped(t *testing.T) {
+	tests := []struct {
+		unit chunker.Unit
+		text string
+		want []int // lengths of the chunks, or of the first ones
+		caps uint64
+	}{
+		{chunker.Rune, strings.Repeat("a", 3), []int{1, 1, 1}, 0},
+		{chunker.Grapheme, "a" + strings.Repeat("\u0301", 127), []int{255}, 0},
+		{chunker.Grapheme, "a" + strings.Repeat("\u0301", 128) + "b", []int{255, 2, 1}, 1},
+		{chunker.Grapheme, "é" + strings.Repeat("\u0301", 128), []int{256, 2}, 1},
+		{chunker.Line, strings.Repeat("a", 4095) + "\nb", []int{4096, 1}, 0},
+		{chunker.Line, strings.Repeat("a", 4095) + "\rb", []int{4096, 1}, 0},
+		{chunker.Line, strings.Repeat("a", 4094) + "\r\nb", []int{4096, 1}, 0},
+		{chunker.Line, strings.Repeat("a", 4095) + "\r\nb", []int{4095, 2, 1}, 1},
+		{chunker.Line, strings.Repeat("a", 4096) + "\r\nb", []int{4096, 2, 1}, 1},
+		{chunker.Line, "a" + strings.Repeat("é", 2048), []int{4095, 2}, 1},
+		{chunker.Delta, strings.Repeat("a", 8192), []int{8192}, 0},
+		{chunker.Delta, "a" + strings.Repeat("é", 4096), []int{8191, 2}, 1},
+		{chunker.Token, strings.Repeat("a ", 600), nil, 0},
+		{chunker.Token, strings.Repeat("a", 1023), nil, 0},
+		{chunker.Token, strings.Repeat("a", 2047), nil, 1},
+		{chunker.Token, strings.Repeat("a", 2050), nil, 2},
+	}
+	for _, tt := range tests {
+		for _, parts := range [][]string{{tt.text}, {tt.text[:len(tt.text)-3], tt.text[len(tt.text)-3:]}} {
+			if tt.unit == chunker.Delta {
+				parts = []string{tt.text}
+			}
+			c := newChunker(t, tt.unit, "")
+			var got []int
+			for _, c := range push(c, parts...) {
+				got = append(got, len(c.Text))
+			}
+			if tt.want != nil && !slices.Equal(got, tt.want) {
+				t.Errorf("%s: %d bytes %.9q: chunks of %d bytes, want %d", tt.unit, len(tt.text), tt.text, got, tt.want)
+			}
+			if got := c.Capped(); got != tt.caps {
+				t.Errorf("%s: %d bytes %.9q: capped %d times, want %d", tt.unit, len(tt.text), tt.text, got, tt.caps)
+			}
+		}
+	}
+}
+
+func TestNew(t *testing.T) {
+	for _, u := range chunker.Units() {
+		if got, err := chunker.ParseUnit(string(u)); got != u || err != nil {
+			t.Errorf("ParseUnit(%q) = %q, %v", u, got, err)
+		}
+		newChunker(t, u, "")
+	}
+	for _, s := range []string{"", "Rune", "char", "rune "} {
+		_, err := chunker.ParseUnit(s)
+		if e, ok := errors.AsType[*chunker.UnknownUnitError](err); !ok || e.Unit != s {
+			t.Errorf("ParseUnit(%q) = %v", s, err)
+		}
+		if _, err2 := chunker.New(chunker.Unit(s), ""); err2 == nil || err2.Error() != err.Error() {
+			t.Errorf("New(%q) = %v, want %v", s, err2, err)
+		}
+	}
+	for _, s := range chunker.Encodings() {
+		if got, err := chunker.ParseEncoding(s); got != s || err != nil {
+			t.Errorf("ParseEncoding(%q) = %q, %v", s, got, err)
+		}
+		newChunker(t, chunker.Token, s)
+	}
+	if got, err := chunker.ParseEncoding(""); got != chunker.DefaultEncoding || err != nil {
+		t.Errorf(`ParseEncoding("") = %q, %v`, got, err)
+	}
+	_, err := chunker.ParseEncoding("gpt2")
+	if e, ok := errors.AsType[*chunker.UnknownEncodingError](err); !ok || e.Encoding != "gpt2" {
+		t.Errorf("ParseEncoding(gpt2) = %v", err)
+	}
+	if _, err := chunker.New(chunker.Token, "gpt2"); !isA[*chunker.UnknownEncodingError](err) {
+		t.Errorf("New(token, gpt2) = %v", err)
+	}
+	if _, err := chunker.New(chunker.Rune, chunker.DefaultEncoding); !isA[*chunker.EncodingUnitError](err) {
+		t.Errorf("New(rune, %s) = %v", chunker.DefaultEncoding, err)
+	}
+	if err := chunker.Load("gpt2"); !isA[*chunker.UnknownEncodingError](err) {
+		t.Errorf("Load(gpt2) = %v", err)
+	}
+}
+
+func isA[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// TestLoad is for the race detector.
+func TestLoad(t *testing.T) {
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if err := chunker.Load(); err != nil {
+				t.Error(err)
+			}
+			c, err := chunker.New(chunker.Token, "cl100k_base")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if got, want := len(push(c, "Hello world, 你好")), 4; got < want {
+				t.Errorf("%d chunks, want at least %d", got, want)
+			}
+		})
+	}
+	wg.Wait()
 }

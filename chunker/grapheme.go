@@ -1,7 +1,6 @@
 package chunker
 
 import (
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/clipperhouse/uax29/v2/graphemes"
@@ -17,16 +16,23 @@ const maxCluster = 256
 type graphemeSplitter struct{ caps uint64 }
 
 func (s *graphemeSplitter) split(text []byte, end bool) (n, units int) {
-	// What follows a control cannot join it (GB4); a CR waits for its LF (GB3).
-	// Two ASCII characters never join but for CR LF.
-	if c := text[0]; c < utf8.RuneSelf && c != '\r' {
-		if c < ' ' || c == 0x7f || len(text) > 1 && text[1] < utf8.RuneSelf {
+	// Nothing joins a control but an LF a CR (GB3 to GB5), so it need not wait
+	// for what follows. Two other ASCII characters never join.
+	switch c := text[0]; {
+	case c == '\r':
+		switch {
+		case len(text) > 1 && text[1] == '\n':
+			return 2, 1
+		case len(text) > 1 || end:
 			return 1, 1
 		}
-	} else if c == 0xc2 {
-		if r, n := utf8.DecodeRune(text); unicode.IsControl(r) {
-			return n, 1
-		}
+		return 0, 0
+	case c < ' ' || c == 0x7f:
+		return 1, 1
+	case c < utf8.RuneSelf && len(text) > 1 && text[1] < utf8.RuneSelf:
+		return 1, 1
+	case c == 0xc2 && text[1] < 0xa0: // U+0080 to U+009F
+		return 2, 1
 	}
 
 	// At the longest length it makes no difference what follows, so a cluster

@@ -2,6 +2,7 @@ package chunker_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,9 +50,9 @@ func encode(encoding, text string) ([]chunker.Chunk, bool) {
 
 // TestTokens compares with tiktoken-go, for every text under several splits.
 func TestTokens(t *testing.T) {
-	count := 2000
+	count := 8000
 	if testing.Short() {
-		count = 200
+		count = 500
 	}
 	for _, encoding := range chunker.Encodings() {
 		t.Run(encoding, func(t *testing.T) {
@@ -88,5 +89,81 @@ func TestTokens(t *testing.T) {
 			}
 			t.Logf("%d checks, skipped: %d texts with a long s, %d with a piece past the limit", checks, skipped, long)
 		})
+	}
+}
+
+// TestPieces shows what the patterns do, by example. The long s is the one case
+// for which tiktoken-go is no reference: in tiktoken a pattern that ignores case
+// takes it for an s.
+func TestPieces(t *testing.T) {
+	tests := []struct{ cl100k, o200k string }{ // pieces, divided by ¦
+		{"Hello¦,¦ world¦!", "Hello¦,¦ world¦!"},
+		{"HTTPServer¦'s", "HTTPServer's"},
+		{"camelCase", "camel¦Case"},
+		{"'s¦up¦ '¦sup¦'x", "'sup¦ '¦sup¦'x"},
+		{"it¦'ſ¦up", "it'ſ¦up"},
+		{"we¦'LL¦'r¦'re¦'ve¦d", "we'LL¦'r're¦'ved"},
+		{"123¦456¦7", "123¦456¦7"},
+		{"a¦  ¦ b¦\t¦1¦ ¦2", "a¦  ¦ b¦\t¦1¦ ¦2"},
+		{"a¦\n \n¦  ¦ b¦\n¦  ", "a¦\n \n¦  ¦ b¦\n¦  "},
+		{"?!\n\n¦/\n¦x¦ //\n¦/x", "?!\n\n/\n¦x¦ //\n/¦x"},
+		{"亚洲AV¦!", "亚洲¦AV¦!"},
+		{"亚洲AVs¦!", "亚洲AVs¦!"},
+		{"e¦\u0301x¦ \u0301¦x", "e\u0301x¦ \u0301x"},
+		{".¦\u00a0x¦\u00a0¦.", ".¦\u00a0x¦\u00a0¦."},
+		{"<|¦endoftext¦|>", "<|¦endoftext¦|>"},
+	}
+	for _, tt := range tests {
+		for encoding, pieces := range map[string]string{"cl100k_base": tt.cl100k, "o200k_base": tt.o200k} {
+			want := strings.Split(pieces, "¦")
+			if got := chunker.Pieces(encoding, strings.Join(want, "")); !slices.Equal(got, want) {
+				t.Errorf("%s: pieces %q, want %q", encoding, got, want)
+			}
+		}
+	}
+}
+
+// TestLongPieces compares byte pair encoding on pieces up to the limit.
+func TestLongPieces(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	alphabets := []string{"a", "ab", "aeiourstln", "ACGT", "语", "天地玄黄宇宙洪荒", " ", "-", "=-", "ж", "abcdefghijklmnopqrstuvwxyz", "e\u0301"}
+	for range 600 {
+		alphabet := []rune(alphabets[rng.IntN(len(alphabets))])
+		var b strings.Builder
+		for n := 1 + rng.IntN(1015); b.Len() < n; {
+			b.WriteRune(alphabet[rng.IntN(len(alphabet))])
+		}
+		text := b.String()
+		for _, encoding := range chunker.Encodings() {
+			want, _ := encode(encoding, text)
+			c := newChunker(t, chunker.Token, encoding)
+			if got := push(c, text); !equal(got, want) {
+				t.Fatalf("%s: tokens of %q:\n got %s\nwant %s", encoding, text, format(got), format(want))
+			}
+			if c.Capped() != 0 {
+				t.Fatalf("%s: %q is past the limit", encoding, text)
+			}
+		}
+	}
+}
+
+// TestPieceWork counts what the pretokenizer scans, one character a push:
+// nothing may make it scan a text more than a few times over.
+func TestPieceWork(t *testing.T) {
+	texts := long()
+	for _, s := range []string{"\n ", " ", "\n", "'l", "AB\u0301", "亚A", "a'", "A'r", ". ", "\r\n/", "\u3000\n"} {
+		texts[s] = strings.Repeat(s, 4000)
+	}
+	for _, encoding := range chunker.Encodings() {
+		worst, worstName := 0.0, ""
+		for name, text := range texts {
+			if n := float64(chunker.PieceWork(encoding, text)) / float64(len(text)); n > worst {
+				worst, worstName = n, name
+			}
+		}
+		t.Logf("%s: a byte is scanned up to %.2f times (%q)", encoding, worst, worstName)
+		if worst > 4 {
+			t.Errorf("%s: text %q is scanned %.1f times, want at most 4", encoding, worstName, worst)
+		}
 	}
 }
