@@ -69,7 +69,7 @@ describe('Client', () => {
   });
 
   test('follow goes through the same base and headers', async () => {
-    const { client, calls } = fake(() => new Response('id: 1\nevent: done\ndata: {}\n\n', { headers: { 'content-type': 'text/event-stream' } }));
+    const { client, calls } = fake(() => new Response('id: 5\nevent: done\ndata: {}\n\n', { headers: { 'content-type': 'text/event-stream' } }));
     for await (const event of client.follow('s1', { after: 4 })) void event;
     expect(calls[0]).toMatchObject({
       url: 'http://relay.test/v1/sessions/s1/events',

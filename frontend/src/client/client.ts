@@ -35,12 +35,15 @@ export interface CreateRequest {
 export interface Session {
   readonly id: string;
   readonly state: State;
+  readonly source: { readonly type: Source['type']; readonly model?: string };
   readonly unit: Unit;
   readonly last_event_id: number;
   readonly events_url: string;
   /** How many read along now. */
   readonly readers?: number;
   readonly usage?: Usage;
+  /** Why it ended, once it has. */
+  readonly reason?: string;
   readonly metadata?: Readonly<Record<string, string>>;
   readonly [more: string]: unknown;
 }

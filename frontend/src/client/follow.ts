@@ -31,7 +31,7 @@ export interface FollowOptions {
   /** A number from 0 up to 1, for the jitter. Default Math.random. */
   readonly random?: () => number;
 
-  /** With it, reading begins at once and events arrive here; without, by iteration. */
+  /** With it, reading begins by itself, after the call, and events arrive here; without, by iteration. */
   readonly onEvent?: (event: StreamEvent) => void;
   /** With onEvent: called once, last. */
   readonly onEnd?: (end: End) => void;
@@ -137,7 +137,9 @@ export class Follow implements AsyncIterable<StreamEvent> {
     this.#delivered = options.after ?? 0;
     if (options.signal?.aborted) this.#closed = true;
     options.signal?.addEventListener('abort', () => this.close(), { once: true });
-    if (options.onEvent !== undefined) void this.#drain(options.onEvent);
+    // Not before the caller holds this Follow: its callbacks may want it.
+    const { onEvent } = options;
+    if (onEvent !== undefined) queueMicrotask(() => void this.#drain(onEvent));
   }
 
   /** The last id delivered. */

@@ -1,0 +1,46 @@
+/** Keeps the browser's address at the reader's place. */
+
+import { formatPlace, parsePlace, type Place } from './address.ts';
+
+/** Browsers refuse more than about 100 changes in 10 seconds. */
+const INTERVAL = 250; // milliseconds
+
+export class AddressBar {
+  #pending: Place | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  read(): Place | undefined {
+    return parsePlace(location.pathname, location.search);
+  }
+
+  /** Makes the place a new entry of the history. */
+  push(place: Place): void {
+    this.#drop();
+    history.pushState(null, '', formatPlace(place));
+  }
+
+  /** Moves the present entry to the place, now or soon. */
+  update(place: Place): void {
+    this.#pending = place;
+    this.#timer ??= setTimeout(() => this.flush(), INTERVAL);
+  }
+
+  flush(): void {
+    const place = this.#pending;
+    this.#drop();
+    if (place === undefined) return;
+    const url = formatPlace(place);
+    if (url === location.pathname + location.search) return;
+    try {
+      history.replaceState(null, '', url);
+    } catch {
+      // Refused as too frequent: the next change brings it up to date.
+    }
+  }
+
+  #drop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#pending = undefined;
+  }
+}

@@ -1,0 +1,509 @@
+/** What the page knows and does: one session, read at one place. */
+
+import {
+  Client,
+  ProblemError,
+  type CreateRequest,
+  type End,
+  type Follow,
+  type Outcome,
+  type Status,
+  type StreamEvent,
+  type TerminalEvent,
+} from '../client/index.ts';
+import type { Place } from './address.ts';
+import { Pacer, type Schedule } from './pacer.ts';
+import { Rate } from './rate.ts';
+
+export type Phase = 'idle' | 'sending' | 'connecting' | 'live' | 'paused' | 'reconnecting' | 'refused' | Outcome;
+
+/** One loss of the line, as the strip tells it. */
+export interface Cut {
+  readonly at: number;
+  /** Undefined until the first event after it. */
+  readonly back: { readonly at: number; readonly seconds: number; readonly missing: number; readonly repeated: number } | undefined;
+}
+
+export interface Question {
+  readonly prompt: string;
+  readonly model: string;
+  readonly unit: NonNullable<CreateRequest['unit']>;
+  /** Events a second: of the demo generator as it writes, of this reader otherwise. 0, as they come. */
+  readonly speed: number;
+}
+
+export interface Trouble {
+  readonly title: string;
+  readonly detail: string;
+}
+
+/** Where text is drawn. */
+export interface Sink {
+  append(text: string): void;
+  clear(): void;
+  sync(): void;
+}
+
+export interface ChatOptions {
+  readonly client: Client;
+  readonly answer: Sink;
+  readonly reasoning: Sink;
+  readonly address: { push(place: Place): void; update(place: Place): void; flush(): void };
+  readonly schedule: Schedule;
+  readonly atOnce: () => boolean;
+  /** Called after each drawing. */
+  readonly onDraw?: () => void;
+}
+
+export const DEMO = 'demo';
+
+/** How long a hidden page keeps its line, in milliseconds. */
+const HIDDEN_LIMIT = 30_000;
+
+/** What the server takes as a metadata value, in bytes of UTF-8. */
+const MAX_METADATA = 512;
+
+const TICK = 250; // milliseconds between updates of what moves with time
+
+export class Chat {
+  phase: Phase = $state('idle');
+  id = $state('');
+  prompt = $state('');
+  unit = $state('');
+  /** The last event drawn. */
+  cursor = $state(0);
+  /** Events a second, as drawn. */
+  rate = $state(0);
+  /** Events a second asked of the server for this reader. */
+  pace = $state(0);
+  /** Whether the source has no rate of its own, so that speed is this reader's pace. */
+  paced = $state(false);
+  /** The whole session is paused, by whomever. */
+  heldBack = $state(false);
+  stopped = $state(false);
+  /** Seconds to the next try. */
+  wait = $state(0);
+  cut: Cut | undefined = $state.raw();
+  cuts = $state(0);
+  end: TerminalEvent | undefined = $state.raw();
+  trouble: Trouble | undefined = $state.raw();
+  reasoned = $state(false);
+  tools: readonly string[] = $state.raw([]);
+  /** What a screen reader is told. */
+  announcement = $state('');
+
+  readonly #options: ChatOptions;
+  readonly #pacer: Pacer;
+  readonly #rate = new Rate();
+  #follow: Follow | undefined;
+  #generation = 0; // tells what belongs to a session that has been left
+  #pauseAt: number | undefined; // an address that was paused: draw up to here
+  #paceFrom: number | undefined; // history up to here comes at once, the rest at pace
+  #question: { readonly question: Question; readonly key: string } | undefined;
+  #retryAt = 0;
+  #ticker: ReturnType<typeof setInterval> | undefined;
+  #hiding: ReturnType<typeof setTimeout> | undefined;
+  #away = false; // the line was let go because nobody looks
+
+  constructor(options: ChatOptions) {
+    this.#options = options;
+    this.#pacer = new Pacer({ draw: (events) => this.#draw(events), schedule: options.schedule, atOnce: options.atOnce });
+  }
+
+  /** Whether there is a session that can still bring something. */
+  get active(): boolean {
+    return this.phase === 'connecting' || this.phase === 'live' || this.phase === 'paused' || this.phase === 'reconnecting';
+  }
+
+  get place(): Place {
+    return { id: this.id, at: this.cursor, paused: this.phase === 'paused', pace: this.pace };
+  }
+
+  /** Asks, as a new session; the one on the page is left to itself. */
+  async send(question: Question, key = randomKey()): Promise<void> {
+    this.leave();
+    const generation = this.#generation;
+    this.#question = { question, key };
+    this.prompt = question.prompt;
+    this.unit = question.unit;
+    this.paced = question.model !== DEMO;
+    this.phase = 'sending';
+    try {
+      const session = await this.#options.client.create(request(question), { idempotencyKey: key });
+      if (generation !== this.#generation) return;
+      this.id = session.id;
+      this.pace = this.paced ? question.speed : 0;
+      this.#options.address.push(this.place);
+      this.#connect(0);
+    } catch (error) {
+      if (generation === this.#generation) this.#refuse(error);
+    }
+  }
+
+  /** Asks the same again, after a failure. False if the question is not known. */
+  again(): boolean {
+    if (this.#question === undefined) return false;
+    // Whether a request without an answer has arrived is not known: the same key asks for the same session.
+    const unanswered = this.phase === 'refused' && this.id === '';
+    void this.send(this.#question.question, unanswered ? this.#question.key : undefined);
+    return true;
+  }
+
+  /** Shows the session at the place that an address names. */
+  async open(place: Place): Promise<void> {
+    this.leave();
+    const generation = this.#generation;
+    this.id = place.id;
+    this.pace = place.pace;
+    this.phase = 'connecting';
+    const described = this.#describe(generation);
+    let at = place.at;
+    if (at === undefined) {
+      try {
+        at = await described;
+      } catch (error) {
+        if (generation === this.#generation) this.#refuse(error);
+        return;
+      }
+      if (generation !== this.#generation) return;
+    } else {
+      described.catch(() => {}); // what matters of it, the events say too
+    }
+    this.#pacer.history = at;
+    if (place.paused) this.#pauseAt = at;
+    else if (place.pace > 0) this.#paceFrom = at;
+    if (place.paused && at === 0) this.pause();
+    else this.#connect(0);
+  }
+
+  /** Stops drawing at the last event drawn and lets go of the line. */
+  pause(): void {
+    if (!this.active || this.phase === 'paused') return;
+    this.#hangUp();
+    this.#pauseAt = this.#paceFrom = undefined;
+    this.phase = 'paused';
+    this.cut = undefined;
+    this.#options.answer.sync();
+    this.#saveNow();
+    this.announcement = `Paused at event ${this.cursor}`;
+  }
+
+  /** Goes on after the last event drawn. */
+  continue(): void {
+    if (this.phase !== 'paused') return;
+    this.announcement = `Continued after event ${this.cursor}`;
+    this.phase = 'connecting';
+    this.#connect(this.cursor);
+    this.#saveNow();
+  }
+
+  /** Ends the generation, for everybody. */
+  async stop(): Promise<void> {
+    if (!this.active || this.stopped) return;
+    const generation = this.#generation;
+    this.stopped = true;
+    try {
+      await this.#options.client.stop(this.id);
+      if (generation === this.#generation && this.phase === 'paused') this.announcement = `Stopped; you are at event ${this.cursor}`;
+    } catch (error) {
+      if (generation !== this.#generation) return;
+      this.stopped = false;
+      this.trouble = { title: 'Stop did not get through', detail: explain(error) };
+      this.announcement = `Stop did not get through: ${explain(error)}`;
+    }
+  }
+
+  /** Drops this page's line, as a broken network would. */
+  drop(): void {
+    if (this.phase !== 'live') return;
+    this.#follow?.cut();
+  }
+
+  /** Lets a session go on that was paused for everybody. */
+  async release(): Promise<void> {
+    try {
+      await this.#options.client.resume(this.id);
+    } catch (error) {
+      this.trouble = { title: 'Resume did not get through', detail: explain(error) };
+      this.announcement = `Resume did not get through: ${explain(error)}`;
+    }
+  }
+
+  /** Changes the pace of this reader in mid-stream. */
+  setPace(pace: number): void {
+    if (!this.paced || pace === this.pace || this.#paceFrom !== undefined) return;
+    this.pace = pace;
+    if (this.phase === 'live' || this.phase === 'connecting' || this.phase === 'reconnecting') this.#connect(this.cursor);
+    this.#saveNow();
+  }
+
+  /** The page is shown, or not. */
+  setVisible(visible: boolean): void {
+    clearTimeout(this.#hiding);
+    this.#hiding = undefined;
+    if (visible) {
+      if (this.#away && this.active && this.phase !== 'paused') this.#connect(this.cursor);
+      this.#away = false;
+      return;
+    }
+    this.#pacer.flush(); // no frame comes any more
+    this.#hiding = setTimeout(() => this.rest(), HIDDEN_LIMIT);
+  }
+
+  /** Lets go of the line until the page is shown again. */
+  rest(): void {
+    if (!this.active || this.phase === 'paused') return;
+    this.#hangUp();
+    this.phase = 'connecting';
+    this.#away = true;
+    this.#saveNow();
+  }
+
+  /** The network is back: no need to wait. */
+  online(): void {
+    this.#follow?.wake();
+  }
+
+  /** Forgets the session on the page, which itself goes on. */
+  leave(): void {
+    this.#generation++;
+    this.#hangUp();
+    this.#options.answer.clear();
+    this.#options.reasoning.clear();
+    this.#pacer.history = 0;
+    this.#pauseAt = this.#paceFrom = undefined;
+    this.#question = undefined;
+    this.#away = false;
+    this.phase = 'idle';
+    this.id = this.prompt = this.unit = '';
+    this.cursor = this.pace = this.cuts = 0;
+    this.heldBack = this.stopped = this.reasoned = this.paced = false;
+    this.cut = this.end = this.trouble = undefined;
+    this.tools = [];
+    this.announcement = '';
+  }
+
+  #connect(after: number): void {
+    this.#hangUp();
+    this.#away = false;
+    const generation = this.#generation;
+    const pace = this.#paceFrom === undefined ? this.pace : 0;
+    const follow: Follow = this.#options.client.follow(this.id, {
+      after,
+      ...(pace > 0 ? { pace } : {}),
+      cursor: () => {
+        this.#pacer.clear();
+        return this.cursor;
+      },
+      onEvent: (event) => this.#receive(event),
+      onStatus: (status) => {
+        if (this.#follow === follow) this.#onStatus(status);
+      },
+      onEnd: (end) => {
+        if (this.#follow === follow && generation === this.#generation) void this.#onEnd(end);
+      },
+    });
+    this.#follow = follow;
+    this.#ticker = setInterval(() => this.#tick(), TICK);
+  }
+
+  #hangUp(): void {
+    const follow = this.#follow;
+    this.#follow = undefined;
+    follow?.close();
+    this.#pacer.clear();
+    this.#rate.clear();
+    this.rate = 0;
+    clearInterval(this.#ticker);
+  }
+
+  #receive(event: StreamEvent): void {
+    this.#pacer.push(event);
+    if (this.#pauseAt !== undefined && event.id >= this.#pauseAt) {
+      this.#pacer.flush();
+      this.pause();
+    } else if (this.#paceFrom !== undefined && event.id >= this.#paceFrom) {
+      this.#paceFrom = undefined;
+      this.#pacer.flush();
+      if (this.active) this.#connect(this.cursor);
+    }
+  }
+
+  #draw(events: readonly StreamEvent[]): void {
+    const last = events.at(-1);
+    if (last === undefined) return;
+    let text = '';
+    let reasoning = '';
+    let end: TerminalEvent | undefined;
+    for (const event of events) {
+      switch (event.type) {
+        case 'text':
+          text += event.text;
+          break;
+        case 'reasoning':
+          reasoning += event.text;
+          break;
+        case 'session':
+          this.unit = event.session.unit ?? this.unit;
+          break;
+        case 'tool_call':
+          this.tools = [...this.tools, toolName(event.data)];
+          break;
+        case 'paused':
+          this.heldBack = true;
+          break;
+        case 'resumed':
+          this.heldBack = false;
+          break;
+        case 'end':
+          end = event;
+          break;
+      }
+      if (event.type === 'paused' || event.type === 'resumed') {
+        this.announcement = `The session was ${event.type} for all readers at event ${event.id}`;
+      }
+    }
+    this.#options.answer.append(text);
+    if (reasoning !== '') {
+      this.reasoned = true;
+      this.#options.reasoning.append(reasoning);
+    }
+    this.cursor = last.id;
+    if (last.id > this.#pacer.history) this.#rate.add(events.length, performance.now());
+    this.#options.address.update(this.place);
+    if (end !== undefined) this.#finish(end.outcome, end);
+    this.#options.onDraw?.();
+  }
+
+  #finish(outcome: Outcome, end: TerminalEvent | undefined): void {
+    this.#hangUp();
+    this.#options.answer.sync();
+    this.#pauseAt = this.#paceFrom = undefined;
+    this.end = end;
+    this.heldBack = false;
+    this.phase = outcome;
+    this.#saveNow();
+    const why = end?.message || end?.reason;
+    this.announcement = { done: 'Done', stopped: 'Stopped', failed: 'Failed', interrupted: 'Interrupted' }[outcome] + ` at event ${this.cursor}${outcome !== 'done' && why ? `: ${why}` : ''}`;
+  }
+
+  #onStatus(status: Status): void {
+    switch (status.type) {
+      case 'connecting':
+        this.wait = 0;
+        break;
+      case 'open':
+        if (this.phase === 'sending') this.announcement = 'Started';
+        this.phase = 'live';
+        break;
+      case 'lost':
+        this.phase = 'reconnecting';
+        this.#retryAt = performance.now() + status.wait;
+        this.#tick();
+        // Tries that fail belong to the same cut.
+        if (this.cut === undefined || this.cut.back !== undefined) {
+          this.cut = { at: status.after, back: undefined };
+          this.cuts++;
+          this.announcement = `The line was lost at event ${status.after}; reconnecting`;
+        }
+        this.#saveNow();
+        break;
+      case 'back':
+        this.cut = { at: status.cut, back: { at: status.back, seconds: status.duration / 1000, missing: status.missing, repeated: status.repeated } };
+        this.announcement = `Back at event ${status.back}, ${status.missing} lost, ${status.repeated} repeated`;
+        break;
+      case 'gap':
+        break; // the line is lost next, and the strip counts what was missing
+    }
+  }
+
+  async #onEnd(end: End): Promise<void> {
+    if (end.type === 'error') {
+      this.#refuse(end.error);
+    } else if (end.type === 'nothing-more') {
+      const generation = this.#generation;
+      try {
+        const { state } = await this.#options.client.state(this.id);
+        if (generation === this.#generation && state !== 'running' && state !== 'paused') this.#finish(state, undefined);
+      } catch (error) {
+        if (generation === this.#generation) this.#refuse(error);
+      }
+    }
+  }
+
+  /** Reads what the events do not say; returns the last id. */
+  async #describe(generation: number): Promise<number> {
+    const session = await this.#options.client.state(this.id);
+    if (generation === this.#generation) {
+      this.unit ||= session.unit;
+      this.prompt = session.metadata?.['prompt'] ?? '';
+      this.paced = session.source.type !== 'generate';
+    }
+    return session.last_event_id;
+  }
+
+  #refuse(error: unknown): void {
+    this.#hangUp();
+    this.phase = 'refused';
+    this.trouble = { title: headline(error), detail: explain(error) };
+    this.announcement = `Failed: ${this.trouble.title}. ${this.trouble.detail}`;
+  }
+
+  #saveNow(): void {
+    if (this.id === '') return;
+    this.#options.address.update(this.place);
+    this.#options.address.flush();
+  }
+
+  #tick(): void {
+    const time = performance.now();
+    this.rate = this.#rate.at(time);
+    this.wait = this.phase === 'reconnecting' ? Math.max(0, Math.ceil((this.#retryAt - time) / 1000)) : 0;
+  }
+}
+
+function request(question: Question): CreateRequest {
+  const common = { unit: question.unit, metadata: { prompt: shorten(question.prompt, MAX_METADATA) } };
+  if (question.model === DEMO) {
+    return { source: { type: 'generate', prompt: question.prompt }, ...common, ...(question.speed > 0 ? { rate: question.speed } : {}) };
+  }
+  return { source: { type: 'upstream', model: question.model, messages: [{ role: 'user', content: question.prompt }] }, ...common };
+}
+
+function headline(error: unknown): string {
+  if (!(error instanceof ProblemError)) return error instanceof TypeError ? 'The server cannot be reached' : 'Something is wrong';
+  switch (error.status) {
+    case 404:
+      return 'There is no such session';
+    case 410:
+      return 'This session has expired';
+    case 429:
+    case 503:
+      return 'The server is busy';
+    default:
+      return 'The server refused';
+  }
+}
+
+function explain(error: unknown): string {
+  if (error instanceof ProblemError && error.retryAfter !== undefined) {
+    return `${error.message} (try again in ${Math.ceil(error.retryAfter / 1000)} s)`;
+  }
+  return error instanceof Error ? error.message : String(error);
+}
+
+function toolName(data: unknown): string {
+  const name = typeof data === 'object' && data !== null && 'name' in data ? data.name : undefined;
+  return typeof name === 'string' ? name : 'tool';
+}
+
+/** The beginning of the text that fits into so many bytes of UTF-8. */
+export function shorten(text: string, bytes: number): string {
+  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(bytes));
+  return text.slice(0, read);
+}
+
+/** 128 random bits. randomUUID is missing where the page came over plain HTTP from another machine. */
+function randomKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
