@@ -1,0 +1,51 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"tokenrelay/session"
+)
+
+// DemoModel is the name of the built-in generator among the models.
+const DemoModel = "demo"
+
+// healthz says that the process lives.
+func (s *Server) healthz(c *gin.Context) error {
+	return render(c, http.StatusOK, struct {
+		Status string `json:"status"`
+	}{"ok"})
+}
+
+// readyz says whether new sessions are taken on, and what their frames survive.
+func (s *Server) readyz(c *gin.Context) error {
+	if s.isDraining() {
+		return session.ErrShutdown
+	}
+	return render(c, http.StatusOK, struct {
+		Status     string        `json:"status"`
+		Durability session.Level `json:"durability"`
+	}{"ready", s.opts.Level})
+}
+
+// A modelBody is a model in the form of OpenAI's listing.
+type modelBody struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"`
+	Created int64  `json:"created"`
+	OwnedBy string `json:"owned_by"`
+}
+
+// models lists what a session can be created with: the generator's name stands
+// for a generate source, any other for an upstream one.
+func (s *Server) models(c *gin.Context) error {
+	list := struct {
+		Object string      `json:"object"`
+		Data   []modelBody `json:"data"`
+	}{Object: "list"}
+	for _, id := range append([]string{DemoModel}, s.opts.Models...) {
+		list.Data = append(list.Data, modelBody{id, "model", s.started.Unix(), "tokenrelay"})
+	}
+	return render(c, http.StatusOK, list)
+}

@@ -1,0 +1,175 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"tokenrelay/session"
+)
+
+// A code names a kind of error for programs. Codes are stable: they are part
+// of the protocol.
+type code string
+
+const (
+	codeJSON        code = "malformed_json"
+	codeField       code = "unknown_field"
+	codeInvalid     code = "invalid_field"
+	codeUTF8        code = "invalid_utf8"
+	codeParameter   code = "invalid_parameter"
+	codeCursor      code = "malformed_cursor"
+	codeOrigin      code = "cross_origin"
+	codeHost        code = "unknown_host"
+	codeRoute       code = "route_not_found"
+	codeSession     code = "session_not_found"
+	codeMethod      code = "method_not_allowed"
+	codeSlowBody    code = "body_timeout"
+	codeEnded       code = "session_ended"
+	codePaused      code = "session_paused"
+	codeNotPush     code = "not_a_push_session"
+	codeOrder       code = "append_out_of_order"
+	codeExpired     code = "session_expired"
+	codeDeleted     code = "session_deleted"
+	codeBody        code = "body_too_large"
+	codeEvent       code = "event_too_large"
+	codeFull        code = "session_full"
+	codeAhead       code = "cursor_ahead"
+	codeOverload    code = "overloaded"
+	codeShutdown    code = "shutting_down"
+	codeUnavailable code = "unavailable"
+	codeInternal    code = "internal_error"
+)
+
+// statuses is the only place that knows status codes of errors.
+var statuses = map[code]int{
+	codeJSON:        http.StatusBadRequest,
+	codeField:       http.StatusBadRequest,
+	codeInvalid:     http.StatusBadRequest,
+	codeUTF8:        http.StatusBadRequest,
+	codeParameter:   http.StatusBadRequest,
+	codeCursor:      http.StatusBadRequest,
+	codeOrigin:      http.StatusForbidden,
+	codeHost:        http.StatusMisdirectedRequest,
+	codeRoute:       http.StatusNotFound,
+	codeSession:     http.StatusNotFound,
+	codeMethod:      http.StatusMethodNotAllowed,
+	codeSlowBody:    http.StatusRequestTimeout,
+	codeEnded:       http.StatusConflict,
+	codePaused:      http.StatusConflict,
+	codeNotPush:     http.StatusConflict,
+	codeOrder:       http.StatusConflict,
+	codeExpired:     http.StatusGone,
+	codeDeleted:     http.StatusGone,
+	codeBody:        http.StatusRequestEntityTooLarge,
+	codeEvent:       http.StatusRequestEntityTooLarge,
+	codeFull:        http.StatusRequestEntityTooLarge,
+	codeAhead:       http.StatusRequestedRangeNotSatisfiable,
+	codeOverload:    http.StatusTooManyRequests,
+	codeShutdown:    http.StatusServiceUnavailable,
+	codeUnavailable: http.StatusServiceUnavailable,
+	codeInternal:    http.StatusInternalServerError,
+}
+
+// retryAfter is when to come back after an error that will pass.
+const retryAfter = 2 * time.Second
+
+// A requestError is an error of the request itself.
+type requestError struct {
+	code   code
+	detail string
+}
+
+func (e *requestError) Error() string { return e.detail }
+
+// A problem is an error as clients get it (RFC 9457); type is about:blank, so
+// title is the status's own phrase.
+type problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Code   code   `json:"code"`
+	Detail string `json:"detail"`
+
+	Field       string           `json:"field,omitempty"`
+	State       session.State    `json:"state,omitempty"`
+	LastEventID *session.FrameID `json:"last_event_id,omitempty"`
+	ExpectedSeq uint64           `json:"expected_seq,omitempty"`
+}
+
+// problemOf says what a client is told of err.
+func problemOf(err error) problem {
+	p := problem{Code: codeInternal, Detail: err.Error()}
+	var (
+		request  *requestError
+		invalid  *session.InvalidError
+		ahead    *session.AheadError
+		ended    *session.EndedError
+		gone     *session.GoneError
+		sequence *session.SequenceError
+		tooLarge *session.TooLargeError
+	)
+	switch {
+	case errors.As(err, &request):
+		p.Code = request.code
+	case errors.As(err, &invalid):
+		p.Code, p.Field = codeInvalid, invalid.Field
+	case errors.As(err, &ahead):
+		p.Code, p.LastEventID = codeAhead, &ahead.Last
+	case errors.As(err, &ended):
+		p.Code, p.State = codeEnded, ended.State
+	case errors.As(err, &gone):
+		p.Code = codeExpired
+		if gone.Reason == session.Deleted {
+			p.Code = codeDeleted
+		}
+	case errors.As(err, &sequence):
+		p.Code, p.ExpectedSeq = codeOrder, sequence.Want
+	case errors.As(err, &tooLarge):
+		p.Code = codeEvent
+	case errors.Is(err, session.ErrNotFound):
+		p.Code = codeSession
+	case errors.Is(err, session.ErrPaused):
+		p.Code = codePaused
+	case errors.Is(err, session.ErrNotPush):
+		p.Code = codeNotPush
+	case errors.Is(err, session.ErrFull):
+		p.Code = codeFull
+	case errors.Is(err, session.ErrOverloaded):
+		p.Code = codeOverload
+	case errors.Is(err, session.ErrShutdown):
+		p.Code = codeShutdown
+	case errors.Is(err, session.ErrFenced), errors.Is(err, session.ErrConflict), errors.Is(err, context.Canceled):
+		p.Code, p.Detail = codeUnavailable, "the relay could not do that now: try again"
+	default:
+		p.Detail = "something went wrong in the relay; its log says what"
+	}
+	p.Status = statuses[p.Code]
+	p.Title = http.StatusText(p.Status)
+	return p
+}
+
+// renderError answers with a problem document.
+func (s *Server) renderError(c *gin.Context, err error) {
+	p := problemOf(err)
+	if p.Status >= http.StatusInternalServerError && p.Code != codeShutdown {
+		s.opts.Logger.Error("request failed", "route", c.FullPath(), "code", p.Code, "error", err)
+	}
+	if p.Code == codeOverload || p.Code == codeShutdown || p.Code == codeUnavailable {
+		c.Header("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
+	}
+	if p.Code == codeAhead {
+		c.Header("Content-Range", fmt.Sprintf("events */%d", *p.LastEventID))
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // strings and numbers only
+	}
+	c.Header("Cache-Control", "no-store")
+	c.Data(p.Status, "application/problem+json", append(body, '\n'))
+}

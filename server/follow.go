@@ -1,0 +1,215 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"tokenrelay/session"
+)
+
+const (
+	// writeSize is how many bytes of frames one write takes at most, so that
+	// a slow reader that is far behind meets each write's deadline.
+	writeSize = 64 << 10
+
+	// maxPace is the most events a second that ?pace can ask for.
+	maxPace = 10_000
+)
+
+// A followRequest is what the events route was asked for.
+type followRequest struct {
+	after  session.FrameID
+	pace   float64 // events a second; 0 as they come
+	render projection
+	ping   bool // keep-alives as named events
+}
+
+// parseFollow reads the request. The Last-Event-ID header wins over a cursor
+// in the query, because EventSource repeats its URL when it reconnects.
+func parseFollow(c *gin.Context) (r followRequest, err error) {
+	var after, start string
+	err = parameters(c, map[string]func(string) error{
+		"after": func(value string) error {
+			after = value
+			r.after, err = parseCursor(value)
+			return err
+		},
+		"startIndex": func(value string) error {
+			start = value
+			first, err := parseCursor(value)
+			r.after = max(first, 1) - 1
+			return err
+		},
+		"pace": func(value string) error {
+			pace, err := strconv.ParseFloat(value, 64)
+			if r.pace = pace; err != nil || math.IsNaN(pace) || pace < 0 || pace > maxPace {
+				return errParameter("pace", fmt.Sprintf("must be 0 to %d events a second", maxPace))
+			}
+			return nil
+		},
+		"format": func(value string) error {
+			if value != "text" {
+				return errParameter("format", "can only be text")
+			}
+			r.render = appendPlain
+			return nil
+		},
+		"ping": func(value string) error {
+			if r.ping = value == "event"; !r.ping {
+				return errParameter("ping", "can only be event")
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return r, err
+	}
+	if after != "" && start != "" {
+		return r, errParameter("startIndex", "and after are two cursors: give one")
+	}
+	if header := c.Request.Header.Values("Last-Event-ID"); len(header) > 0 {
+		r.after, err = parseCursor(strings.Join(header, ", "))
+	}
+	return r, err
+}
+
+// parseCursor reads an event id: decimal digits, at most MaxFrameID.
+func parseCursor(value string) (session.FrameID, error) {
+	n, err := strconv.ParseUint(value, 10, 64)
+	if err != nil || value[0] == '+' || n > uint64(session.MaxFrameID) {
+		return 0, &requestError{codeCursor, fmt.Sprintf("the cursor %q is not an event id, which is a number from 0 on", value)}
+	}
+	return session.FrameID(n), nil
+}
+
+// events follows a session.
+func (s *Server) events(c *gin.Context) error {
+	found, err := s.session(c)
+	if err != nil {
+		return err
+	}
+	request, err := parseFollow(c)
+	if err != nil {
+		return err
+	}
+	if found.Finished(request.after) {
+		c.Status(http.StatusNoContent) // which tells EventSource to stop
+		return nil
+	}
+	reader, err := found.Read(request.after)
+	if err == nil {
+		defer reader.Close()
+		if s.streams.enter() {
+			defer s.streams.leave()
+			f := &follower{server: s, session: found, reader: reader, request: request, out: s.openStream(c)}
+			return f.run(c.Request.Context())
+		}
+		err = session.ErrShutdown
+	}
+	if errors.Is(err, session.ErrOverloaded) || errors.Is(err, session.ErrShutdown) {
+		// It will pass, but a browser gives up on any status but 200.
+		s.openStream(c).begin()
+		return errAbort
+	}
+	return err
+}
+
+// A follower writes a session's frames to one client.
+type follower struct {
+	server  *Server
+	session *session.Session
+	reader  *session.Reader
+	request followRequest
+	out     *stream
+	silence *time.Timer // fires when a keep-alive is due
+}
+
+// run writes until the terminal frame is written. Any other end is errAbort.
+func (f *follower) run(ctx context.Context) error {
+	f.silence = time.NewTimer(f.server.opts.KeepAlive)
+	defer f.silence.Stop()
+	size := writeSize
+	if f.request.pace > 0 {
+		size = 0 // one at a time
+	}
+	turn := time.Now()
+	var rendered []byte
+	for {
+		frames, more, err := f.reader.Next(size)
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return errAbort
+		case more != nil:
+			if f.out.begin() != nil || f.wait(ctx, more) != nil {
+				return errAbort
+			}
+			continue
+		}
+		body := []byte(frames)
+		if f.request.render != nil {
+			rendered = f.request.render(rendered[:0], frames)
+			body = rendered
+		}
+		if f.out.write(body) != nil {
+			return errAbort // the client is gone, or too slow
+		}
+		f.silence.Reset(f.server.opts.KeepAlive)
+		if f.request.pace > 0 {
+			turn = turn.Add(time.Duration(float64(time.Second) / f.request.pace))
+			due := make(chan struct{})
+			timer := time.AfterFunc(time.Until(turn), func() { close(due) })
+			err := f.wait(ctx, due)
+			timer.Stop()
+			if err != nil {
+				return errAbort
+			}
+		}
+	}
+}
+
+// wait returns when more closes, and keeps the line alive until then. The
+// error is errAbort: the client is gone or the relay is going.
+func (f *follower) wait(ctx context.Context, more <-chan struct{}) error {
+	draining := f.server.draining
+	for {
+		select {
+		case <-more:
+			return nil
+		case <-ctx.Done():
+			return errAbort
+		case <-f.server.cut:
+			return errAbort
+		case <-draining:
+			draining = nil
+			// Nothing is to come that would be worth waiting for.
+			if f.session.Status().State == session.Paused {
+				return errAbort
+			}
+		case <-f.silence.C:
+			if f.out.write(f.keepAlive()) != nil {
+				return errAbort
+			}
+			f.silence.Reset(f.server.opts.KeepAlive)
+		}
+	}
+}
+
+// keepAlive is a comment and one newline, since some clients take a comment
+// and an empty line for an event; or an event without an id.
+func (f *follower) keepAlive() []byte {
+	if f.request.ping {
+		return fmt.Appendf(nil, "event: ping\ndata: {\"last_event_id\":%d}\n\n", f.reader.At())
+	}
+	return []byte(": ka\n")
+}

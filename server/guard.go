@@ -1,0 +1,68 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"tokenrelay/session"
+)
+
+// A guard refuses what pages of other sites may make a browser send.
+type guard struct {
+	hosts   []string
+	origins []string
+	cross   *http.CrossOriginProtection
+}
+
+func newGuard(o Options) (*guard, error) {
+	g := &guard{hosts: o.AllowHosts, origins: o.AllowOrigins, cross: http.NewCrossOriginProtection()}
+	for _, origin := range o.AllowOrigins {
+		if err := g.cross.AddTrustedOrigin(origin); err != nil {
+			return nil, fmt.Errorf("allowed origin: %w", err)
+		}
+	}
+	return g, nil
+}
+
+func (g *guard) check(c *gin.Context) error {
+	if !g.knowsHost(c.Request.Host) {
+		return &requestError{codeHost, "this relay does not answer under that Host: name it with --allow-host"}
+	}
+	c.Header("X-Content-Type-Options", "nosniff")
+	if origin := c.GetHeader("Origin"); slices.Contains(g.origins, origin) {
+		c.Header("Access-Control-Allow-Origin", origin)
+		c.Header("Access-Control-Expose-Headers", "Location, Last-Event-ID, Retry-After")
+		c.Writer.Header().Add("Vary", "Origin")
+		if c.Request.Method == http.MethodOptions {
+			c.Header("Access-Control-Allow-Methods", "GET, POST, DELETE")
+			c.Header("Access-Control-Allow-Headers", "Content-Type, Last-Event-ID")
+			c.Header("Access-Control-Max-Age", "600")
+			c.AbortWithStatus(http.StatusNoContent)
+			return nil
+		}
+	}
+	if err := g.cross.Check(c.Request); err != nil {
+		return &requestError{codeOrigin, "pages of another origin may not do this: allow theirs with --allow-origin"}
+	}
+	return nil
+}
+
+// knowsHost reports whether the relay answers under a Host header's name.
+// Addresses and localhost are not names that somebody else's DNS can point here.
+func (g *guard) knowsHost(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host) != nil ||
+		slices.Contains(g.hosts, host) || slices.Contains(g.hosts, "*")
+}
+
+// principal returns who asks. While access control is off that is anybody.
+func principal(*gin.Context) session.Principal { return session.Anonymous }

@@ -1,0 +1,212 @@
+// Package server is the HTTP side of the relay: it parses requests, calls the
+// session package once, and renders what comes back. It is the only package
+// that knows gin, status codes and wire formats other than a frame's own.
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"tokenrelay/session"
+)
+
+// Defaults of Options.
+const (
+	DefaultKeepAlive    = 15 * time.Second
+	DefaultRetry        = time.Second
+	DefaultWriteTimeout = 30 * time.Second
+	DefaultBodyTimeout  = 30 * time.Second
+	DefaultDrain        = 10 * time.Second
+	DefaultMaxBody      = 4 << 20
+	DefaultSocketBuffer = 64 << 10
+)
+
+// Options say how to serve. Manager is needed; the zero value of every other
+// field means its default.
+type Options struct {
+	Manager *session.Manager
+	// Level is shown by /readyz.
+	Level session.Level
+	// Models are those that upstreams serve, as a request names them; the
+	// generator's own comes first in the listing.
+	Models []string
+	// Page holds the built page; nil means the binary comes without one.
+	Page fs.FS
+
+	// KeepAlive is how long a stream is silent at the most.
+	KeepAlive time.Duration
+	// Retry is how long EventSource is told to wait before it reconnects.
+	Retry time.Duration
+	// WriteTimeout is how long one write to a reader may take before the
+	// reader is given up.
+	WriteTimeout time.Duration
+	// BodyTimeout is how long a request's body may take to arrive.
+	BodyTimeout time.Duration
+	// Drain is how long streams may go on once Serve is told to end.
+	Drain time.Duration
+	// MaxBody bounds a request's body, in bytes.
+	MaxBody int64
+	// SocketBuffer is what the kernel may hold of one connection's stream, in
+	// bytes; left alone, it takes megabytes.
+	SocketBuffer int
+
+	// AllowHosts are the names, beside IP addresses and localhost, that a
+	// request may give in its Host header; "*" allows any. It keeps pages of
+	// other sites from reaching a local relay by DNS rebinding.
+	AllowHosts []string
+	// AllowOrigins are origins other than the relay's own whose pages may use
+	// the API, such as https://app.example.com.
+	AllowOrigins []string
+
+	// Logger takes what goes wrong; nil discards it.
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	o.KeepAlive = cmp.Or(o.KeepAlive, DefaultKeepAlive)
+	o.Retry = cmp.Or(o.Retry, DefaultRetry)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, DefaultWriteTimeout)
+	o.BodyTimeout = cmp.Or(o.BodyTimeout, DefaultBodyTimeout)
+	o.Drain = cmp.Or(o.Drain, DefaultDrain)
+	o.MaxBody = cmp.Or(o.MaxBody, DefaultMaxBody)
+	o.SocketBuffer = cmp.Or(o.SocketBuffer, DefaultSocketBuffer)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	return o
+}
+
+// A Server serves the sessions of one Manager. Its methods may be called at
+// the same time.
+type Server struct {
+	opts    Options
+	engine  *gin.Engine
+	started time.Time
+
+	streams  gate
+	draining chan struct{} // closed when nothing new is taken on
+	cut      chan struct{} // closed when the streams that are left are broken off
+}
+
+// New returns a server. It returns an error if an origin is not one.
+func New(o Options) (*Server, error) {
+	s := &Server{
+		opts:     o.withDefaults(),
+		started:  time.Now(),
+		streams:  gate{empty: make(chan struct{})},
+		draining: make(chan struct{}),
+		cut:      make(chan struct{}),
+	}
+	engine, err := s.newEngine()
+	if err != nil {
+		return nil, err
+	}
+	s.engine = engine
+	return s, nil
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.engine.ServeHTTP(w, r) }
+
+// Serve answers on l until ctx is done. Then it takes on nothing new, lets
+// streams of running sessions go on for Options.Drain, breaks off those that
+// are left, and returns nil. Any other end is an error.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	srv := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if tcp, ok := c.(*net.TCPConn); ok {
+				tcp.SetWriteBuffer(s.opts.SocketBuffer) // it only costs memory if it fails
+			}
+			return ctx
+		},
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	s.drain()
+	// What is left now are short requests.
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(closing); err != nil {
+		srv.Close()
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// drain waits for streams to end, at most for Options.Drain, then cuts them.
+func (s *Server) drain() {
+	close(s.draining)
+	open := s.streams.close()
+	s.opts.Logger.Info("draining", "streams", open, "at_most", s.opts.Drain)
+	select {
+	case <-s.streams.empty:
+	case <-time.After(s.opts.Drain):
+	}
+	close(s.cut)
+	<-s.streams.empty
+}
+
+// isDraining reports whether nothing new is taken on.
+func (s *Server) isDraining() bool {
+	select {
+	case <-s.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// A gate counts who is inside, and lets nobody in once it is closed.
+type gate struct {
+	mu     sync.Mutex // guards the fields below
+	inside int
+	closed bool
+	empty  chan struct{} // closed when the gate is closed and nobody is inside
+}
+
+// enter reports whether the gate is open; if so, leave must follow.
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.inside++
+	}
+	return !g.closed
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.inside--; g.closed && g.inside == 0 {
+		close(g.empty)
+	}
+}
+
+// close returns how many are still inside. It must be called once.
+func (g *gate) close() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed = true; g.inside == 0 {
+		close(g.empty)
+	}
+	return g.inside
+}

@@ -1,0 +1,392 @@
+package server
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"tokenrelay/chunker"
+	"tokenrelay/session"
+)
+
+// What one page of a listing holds.
+const (
+	defaultPage = 50
+	maxPage     = 200
+)
+
+// A createRequest is the body of a create.
+type createRequest struct {
+	Source   json.RawMessage   `json:"source"`
+	Unit     chunker.Unit      `json:"unit"`
+	Encoding string            `json:"encoding"`
+	Rate     float64           `json:"rate"`
+	Retain   string            `json:"retain"`
+	Metadata map[string]string `json:"metadata"`
+}
+
+func (r createRequest) spec() (session.Spec, error) {
+	spec := session.Spec{Unit: r.Unit, Encoding: r.Encoding, Rate: r.Rate, Metadata: r.Metadata}
+	if r.Retain != "" {
+		retain, err := time.ParseDuration(r.Retain)
+		if err != nil || retain <= 0 {
+			return spec, &session.InvalidError{Field: "retain", Reason: `must be a duration such as "24h" or "90s"`}
+		}
+		spec.Retain = retain
+	}
+	var err error
+	spec.Source, err = decodeSource(r.Source)
+	return spec, err
+}
+
+// decodeSource reads a source, each type with no fields but its own.
+func decodeSource(data json.RawMessage) (session.SourceSpec, error) {
+	type typed struct {
+		Type session.SourceType `json:"type"`
+	}
+	var (
+		kind typed
+		text struct {
+			typed
+			Text *string `json:"text"`
+		}
+		generate struct {
+			typed
+			Prompt string `json:"prompt"`
+			Seed   uint64 `json:"seed"`
+			Length int    `json:"length"`
+		}
+		upstream struct {
+			typed
+			Model    string          `json:"model"`
+			Messages json.RawMessage `json:"messages"`
+		}
+	)
+	if len(data) == 0 {
+		return session.SourceSpec{}, &session.InvalidError{Field: "source", Reason: "is missing"}
+	}
+	if err := json.Unmarshal(data, &kind); err != nil {
+		return session.SourceSpec{}, &session.InvalidError{Field: "source", Reason: "must be an object with a type"}
+	}
+	spec := session.SourceSpec{Type: kind.Type}
+	var err error
+	switch kind.Type {
+	case session.SourceText:
+		err = decodeStrict(data, &text)
+		if err == nil && text.Text == nil {
+			err = &session.InvalidError{Field: "source.text", Reason: "is missing"}
+		}
+		if err == nil {
+			spec.Text = *text.Text
+		}
+	case session.SourceGenerate:
+		err = decodeStrict(data, &generate)
+		spec.Prompt, spec.Seed, spec.Length = generate.Prompt, generate.Seed, generate.Length
+	case session.SourceUpstream:
+		err = decodeStrict(data, &upstream)
+		spec.Model, spec.Messages = upstream.Model, upstream.Messages
+	case session.SourcePush:
+		err = decodeStrict(data, &kind)
+	}
+	return spec, err // any other type is refused with the rest of the spec
+}
+
+func (s *Server) create(c *gin.Context) error {
+	if s.isDraining() {
+		return session.ErrShutdown
+	}
+	var request createRequest
+	if err := s.decode(c, &request); err != nil {
+		return err
+	}
+	spec, err := request.spec()
+	if err != nil {
+		return err
+	}
+	created, err := s.opts.Manager.Create(c.Request.Context(), principal(c), spec)
+	if err != nil {
+		return err
+	}
+	c.Header("Location", pathOf(created.Info().ID))
+	return render(c, http.StatusCreated, bodyOf(created))
+}
+
+// session returns the session that the route names.
+func (s *Server) session(c *gin.Context) (*session.Session, error) {
+	id, ok := session.ParseID(c.Param("id"))
+	if !ok {
+		return nil, session.ErrNotFound
+	}
+	return s.opts.Manager.Get(c.Request.Context(), principal(c), id)
+}
+
+func (s *Server) list(c *gin.Context) error {
+	limit, after := defaultPage, session.Cursor{}
+	err := parameters(c, map[string]func(string) error{
+		"limit": func(value string) (err error) {
+			if limit, err = strconv.Atoi(value); err != nil || limit < 1 || limit > maxPage {
+				return errParameter("limit", fmt.Sprintf("must be 1 to %d", maxPage))
+			}
+			return nil
+		},
+		"after": func(value string) (err error) {
+			after, err = parseListCursor(value)
+			return err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	found, next, err := s.opts.Manager.List(c.Request.Context(), principal(c), after, limit)
+	if err != nil {
+		return err
+	}
+	page := struct {
+		Sessions []sessionBody `json:"sessions"`
+		Next     string        `json:"next,omitempty"`
+	}{Sessions: make([]sessionBody, 0, len(found))}
+	for _, one := range found {
+		page.Sessions = append(page.Sessions, bodyOf(one))
+	}
+	if next != (session.Cursor{}) {
+		page.Next = formatListCursor(next)
+	}
+	return render(c, http.StatusOK, page)
+}
+
+func formatListCursor(at session.Cursor) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %s", at.Created.UnixMilli(), at.ID))
+}
+
+func parseListCursor(value string) (session.Cursor, error) {
+	text, err := base64.RawURLEncoding.DecodeString(value)
+	created, id, _ := strings.Cut(string(text), " ")
+	ms, msErr := strconv.ParseInt(created, 10, 64)
+	parsed, ok := session.ParseID(id)
+	if err != nil || msErr != nil || !ok {
+		return session.Cursor{}, &requestError{codeCursor, "after is not what a listing gave as next"}
+	}
+	return session.Cursor{Created: time.UnixMilli(ms).UTC(), ID: parsed}, nil
+}
+
+func (s *Server) state(c *gin.Context) error {
+	found, err := s.session(c)
+	if err != nil {
+		return err
+	}
+	return render(c, http.StatusOK, bodyOf(found))
+}
+
+func (s *Server) text(c *gin.Context) error {
+	found, err := s.session(c)
+	if err != nil {
+		return err
+	}
+	text, last := found.Text()
+	// Where to follow from, to read on without a gap.
+	c.Header("Last-Event-ID", strconv.FormatUint(uint64(last), 10))
+	c.Header("Cache-Control", "no-store")
+	c.Data(http.StatusOK, "text/plain; charset=utf-8", []byte(text))
+	return nil
+}
+
+// An appendRequest is the body of an append.
+type appendRequest struct {
+	Text     *string         `json:"text"`
+	Event    *session.Kind   `json:"event"`
+	Data     json.RawMessage `json:"data"`
+	Producer string          `json:"producer"`
+	Seq      uint64          `json:"seq"`
+}
+
+func (r appendRequest) toAppend() (session.Append, error) {
+	a := session.Append{Data: r.Data, Producer: r.Producer, Seq: r.Seq}
+	switch {
+	case r.Text == nil && r.Event == nil:
+		return a, &session.InvalidError{Field: "text", Reason: "is missing: an append has text, or an event with data"}
+	case r.Text != nil && r.Event != nil:
+		return a, &session.InvalidError{Field: "event", Reason: "an append is either text or an event"}
+	case r.Text != nil:
+		a.Text = *r.Text
+	case *r.Event == "":
+		return a, &session.InvalidError{Field: "event", Reason: "is empty"}
+	default:
+		a.Event = *r.Event
+	}
+	return a, nil
+}
+
+func (s *Server) append(c *gin.Context) error {
+	found, err := s.session(c)
+	if err != nil {
+		return err
+	}
+	var request appendRequest
+	if err := s.decode(c, &request); err != nil {
+		return err
+	}
+	a, err := request.toAppend()
+	if err != nil {
+		return err
+	}
+	last, repeated, err := found.Append(c.Request.Context(), a)
+	if err != nil {
+		return err
+	}
+	return render(c, http.StatusOK, struct {
+		LastEventID session.FrameID `json:"last_event_id"`
+		Repeated    bool            `json:"repeated,omitempty"`
+	}{last, repeated})
+}
+
+func (s *Server) pause(c *gin.Context) error {
+	return s.command(c, func(found *session.Session) error { return found.Pause(c.Request.Context()) })
+}
+
+func (s *Server) resume(c *gin.Context) error {
+	return s.command(c, func(found *session.Session) error { return found.Resume(c.Request.Context()) })
+}
+
+func (s *Server) stop(c *gin.Context) error {
+	return s.command(c, func(found *session.Session) error { return found.Stop(c.Request.Context()) })
+}
+
+func (s *Server) finish(c *gin.Context) error {
+	return s.command(c, func(found *session.Session) error { return found.Finish(c.Request.Context()) })
+}
+
+// command asks something of a session and answers with its state after it.
+func (s *Server) command(c *gin.Context, ask func(*session.Session) error) error {
+	found, err := s.session(c)
+	if err != nil {
+		return err
+	}
+	if err := s.decode(c, &struct{}{}); err != nil {
+		return err
+	}
+	if err := ask(found); err != nil {
+		return err
+	}
+	return render(c, http.StatusOK, bodyOf(found))
+}
+
+func (s *Server) delete(c *gin.Context) error {
+	id, ok := session.ParseID(c.Param("id"))
+	if !ok {
+		return session.ErrNotFound
+	}
+	if err := s.opts.Manager.Delete(c.Request.Context(), principal(c), id); err != nil {
+		return err
+	}
+	c.Status(http.StatusNoContent)
+	return nil
+}
+
+// A sessionBody is a session as clients see it.
+type sessionBody struct {
+	ID          session.ID        `json:"id"`
+	State       session.State     `json:"state"`
+	Source      sourceBody        `json:"source"`
+	Unit        chunker.Unit      `json:"unit"`
+	Encoding    string            `json:"encoding,omitempty"`
+	Rate        float64           `json:"rate,omitempty"`
+	LastEventID session.FrameID   `json:"last_event_id"`
+	EventsURL   string            `json:"events_url"`
+	TextURL     string            `json:"text_url"`
+	Reason      string            `json:"reason,omitempty"` // once it has ended
+	Error       *session.Failure  `json:"error,omitempty"`
+	Usage       session.Usage     `json:"usage"`
+	Timings     timingsBody       `json:"timings"`
+	Readers     int               `json:"readers"`
+	Producers   map[string]uint64 `json:"producers,omitempty"` // last sequence number of each
+	Retain      string            `json:"retain"`
+	Metadata    map[string]string `json:"metadata,omitempty"`
+}
+
+// A sourceBody names the source; what it was given is not shown again.
+type sourceBody struct {
+	Type  session.SourceType `json:"type"`
+	Model string             `json:"model,omitempty"`
+}
+
+type timingsBody struct {
+	Created   time.Time  `json:"created"`
+	FirstText *time.Time `json:"first_text,omitempty"`
+	Ended     *time.Time `json:"ended,omitempty"`
+}
+
+func bodyOf(from *session.Session) sessionBody {
+	info, status := from.Info(), from.Status()
+	body := sessionBody{
+		ID:          info.ID,
+		State:       status.State,
+		Source:      sourceBody{info.Spec.Source.Type, info.Spec.Source.Model},
+		Unit:        info.Spec.Unit,
+		Encoding:    info.Spec.Encoding,
+		Rate:        info.Spec.Rate,
+		LastEventID: status.Last,
+		EventsURL:   pathOf(info.ID) + "/events",
+		TextURL:     pathOf(info.ID) + "/text",
+		Usage:       status.Usage,
+		Timings:     timingsBody{info.Created, moment(status.FirstText), moment(status.Ended)},
+		Readers:     status.Readers,
+		Producers:   status.Producers,
+		Retain:      info.Spec.Retain.String(),
+		Metadata:    info.Spec.Metadata,
+	}
+	if status.End != nil {
+		body.Reason, body.Error = status.End.Reason, status.End.Error
+	}
+	return body
+}
+
+// moment is t in milliseconds UTC, nil if it has not come.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Millisecond)
+	return &t
+}
+
+func pathOf(id session.ID) string { return "/v1/sessions/" + id.String() }
+
+// render answers with JSON that nobody keeps.
+func render(c *gin.Context, status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	c.Header("Cache-Control", "no-store")
+	c.Data(status, "application/json", append(body, '\n'))
+	return nil
+}
+
+// parameters reads the query, with one function for each name that there is.
+// Other names and names given twice are errors: a misspelt cursor must not
+// read as none.
+func parameters(c *gin.Context, known map[string]func(string) error) error {
+	for name, values := range c.Request.URL.Query() {
+		take, ok := known[name]
+		if !ok {
+			return errParameter(name, "is not known here")
+		}
+		if len(values) != 1 {
+			return errParameter(name, "is given more than once")
+		}
+		if err := take(values[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func errParameter(name, reason string) error {
+	return &requestError{codeParameter, fmt.Sprintf("parameter %q %s", name, reason)}
+}

@@ -1,0 +1,59 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// A stream writes server-sent events to one client: each write has its own
+// deadline and goes out at once. It is all that stands between a follower and
+// the connection, whatever version of HTTP that speaks. One goroutine uses it.
+type stream struct {
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	timeout time.Duration
+	unsent  bool // the head waits for the first event, to go out with it
+}
+
+// openStream answers 200, and says when to reconnect.
+func (s *Server) openStream(c *gin.Context) *stream {
+	h := c.Writer.Header()
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("Cache-Control", "no-store, no-transform")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold the events back
+	c.Status(http.StatusOK)
+	c.Writer.WriteHeaderNow()
+	// Below gin's writer, whose Flush keeps errors to itself.
+	var w http.ResponseWriter = c.Writer
+	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
+		w = u.Unwrap()
+	}
+	out := &stream{w: w, rc: http.NewResponseController(w), timeout: s.opts.WriteTimeout, unsent: true}
+	// One newline: an empty line would end an event, and some clients would
+	// take it for one.
+	w.Write(append(strconv.AppendInt([]byte("retry: "), s.opts.Retry.Milliseconds(), 10), '\n'))
+	return out
+}
+
+// write sends whole events, and returns once the kernel has them.
+func (s *stream) write(events []byte) error {
+	if err := s.rc.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil {
+		return err
+	}
+	if _, err := s.w.Write(events); err != nil {
+		return err
+	}
+	s.unsent = false
+	return s.rc.Flush()
+}
+
+// begin sends the head if no event has taken it along.
+func (s *stream) begin() error {
+	if !s.unsent {
+		return nil
+	}
+	return s.write(nil)
+}

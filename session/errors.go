@@ -1,0 +1,95 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors without data. Their texts are shown to clients.
+var (
+	// ErrNotFound reports an id that the principal has no session under.
+	ErrNotFound = errors.New("no such session")
+	// ErrPaused reports an append to, or the finish of, a paused session: a
+	// push source stops while its session is paused.
+	ErrPaused = errors.New("the session is paused: resume it first")
+	// ErrNotPush reports an append to, or the finish of, a session whose text
+	// comes from another source.
+	ErrNotPush = errors.New("only a push session takes text from its clients")
+	// ErrFull reports an append that reached the session's or the relay's
+	// limit of bytes. The session has ended with a failed frame.
+	ErrFull = errors.New("the session has reached its limit of bytes and has ended")
+	// ErrOverloaded reports that the relay holds as much as it may; it passes.
+	ErrOverloaded = errors.New("the relay is at its limit: try again later")
+	// ErrShutdown reports that the relay is going away; it passes.
+	ErrShutdown = errors.New("the relay is shutting down: try again")
+)
+
+// An InvalidError reports a value that no session can have.
+type InvalidError struct {
+	Field  string // as in the JSON of the native protocol
+	Reason string
+}
+
+func (e *InvalidError) Error() string { return e.Field + ": " + e.Reason }
+
+// An AheadError reports a resume point past the end of the log.
+type AheadError struct{ After, Last FrameID }
+
+func (e *AheadError) Error() string {
+	return fmt.Sprintf("cursor %d is ahead of the log, whose last id is %d", e.After, e.Last)
+}
+
+// An EndedError reports a command that only a session that has not ended takes.
+type EndedError struct{ State State }
+
+func (e *EndedError) Error() string { return fmt.Sprintf("the session has ended (%s)", e.State) }
+
+// A GoneError reports a session that was there and is no more.
+type GoneError struct {
+	Principal Principal // whose it was: nobody else is told
+	Reason    GoneReason
+}
+
+func (e *GoneError) Error() string { return "the session is gone: " + string(e.Reason) }
+
+// A GoneReason says why a session is no more.
+type GoneReason string
+
+const (
+	Expired GoneReason = "expired" // its time of retention is over
+	Deleted GoneReason = "deleted" // its principal deleted it
+)
+
+// A SequenceError reports an append that does not follow its producer's last
+// one: Want is the only new sequence number that would be taken.
+type SequenceError struct {
+	Producer  string
+	Seq, Want uint64
+}
+
+func (e *SequenceError) Error() string {
+	return fmt.Sprintf("append %d of producer %q is out of order: expected %d", e.Seq, e.Producer, e.Want)
+}
+
+// A TooLargeError reports an event that no frame can carry.
+type TooLargeError struct{ Max int } // bytes
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("the event is larger than %d bytes on the wire", e.Max)
+}
+
+// A Failure is why a session failed, as its terminal frame tells it. A source
+// that knows why it broke returns one; its texts are shown to clients.
+type Failure struct {
+	Code    string `json:"code"` // stable: snake_case, for programs
+	Message string `json:"message"`
+}
+
+func (f *Failure) Error() string { return f.Code + ": " + f.Message }
+
+// Codes of a Failure that this package itself gives.
+const (
+	CodeSessionFull  = "session_full"  // Options.MaxBytes was reached
+	CodeRelayFull    = "relay_full"    // Options.MaxTotalBytes was reached
+	CodeSourceFailed = "source_failed" // the source broke for a reason of its own
+)

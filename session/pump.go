@@ -1,0 +1,504 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"tokenrelay/chunker"
+)
+
+// turnSize is how many commands and deltas one commit gathers at most.
+const turnSize = 256
+
+// A pump runs one live session: it reads the source, cuts, and appends. Its
+// fields belong to its goroutine. It gathers frames in wire and ends; what it
+// gathered is shown, and what it was asked is answered, only after commit.
+type pump struct {
+	s      *Session
+	source Source // nil for push
+	token  Token
+	limits limits
+	write  func(Batch) error // commits
+	logger *slog.Logger
+
+	cut    chunker.Chunker
+	kind   Kind         // text or reasoning: what cut holds
+	deltas <-chan Delta // nil for push and once the source is at its end
+	broke  error        // why the source is at its end; read it after deltas is closed
+	queue  []draft      // waits for its turn: for the pace, or for resume
+	queued int          // bytes of text in queue
+	pace   pace
+
+	// The frames of the coming commit, and what stands after it.
+	wire    Wire
+	ends    []uint32
+	status  Status
+	check   Checkpoint
+	changed bool // check has something to commit though there may be no frame
+	answers []func(error)
+
+	size   int64 // bytes of all frames
+	taken  int64 // bytes of text that the source or producers gave
+	shown  int64 // bytes of those that stand in frames
+	owed   int64 // bytes of those that a producer was told are safe
+	tokens int64 // units in text frames
+}
+
+// A draft is a frame that has no id yet.
+type draft struct {
+	kind    Kind
+	chunk   chunker.Chunk // text and reasoning
+	reason  string        // terminal kinds
+	failure *Failure      // failed
+	data    []byte        // any other kind
+}
+
+// run pumps until the session has ended, ctx is done or the store refuses. It
+// reports why it broke off, or nil if the session has ended.
+func (p *pump) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var feeding sync.WaitGroup
+	defer feeding.Wait()
+	defer cancel()
+	if p.source != nil {
+		deltas := make(chan Delta)
+		p.deltas = deltas
+		feeding.Go(func() {
+			defer close(deltas)
+			p.broke = feed(ctx, p.source, p.check.Position, deltas)
+		})
+	}
+	for !p.status.State.Terminal() {
+		if err := p.turn(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// feed sends what the source yields, and returns how it ended.
+func feed(ctx context.Context, source Source, from int64, deltas chan<- Delta) error {
+	for d, err := range source.Deltas(ctx, from) {
+		if ctx.Err() != nil {
+			return ErrShutdown // however the source took it
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case deltas <- d:
+		case <-ctx.Done():
+			return ErrShutdown
+		}
+	}
+	return nil
+}
+
+// turn waits for one thing to happen, takes what else is ready with it, and
+// commits the outcome.
+func (p *pump) turn(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ErrShutdown
+	case c := <-p.s.commands:
+		p.obey(c)
+	case d, ok := <-p.wanted():
+		p.take(d, ok)
+	case <-p.pace.wait(len(p.queue) > 0 && p.status.State == Running):
+	}
+	for range turnSize {
+		p.emit()
+		if p.status.State.Terminal() || !p.more() {
+			break
+		}
+	}
+	return p.flush()
+}
+
+// more takes one more command or delta if one is ready.
+func (p *pump) more() bool {
+	select {
+	case c := <-p.s.commands:
+		p.obey(c)
+		return true
+	default:
+	}
+	select {
+	case d, ok := <-p.wanted():
+		p.take(d, ok)
+		return true
+	default:
+		return false
+	}
+}
+
+// wanted returns the source's deltas, or nil while the pump takes none. Our
+// own sources wait while the session is paused or has text left to show; an
+// upstream is read on into the queue, as far as that may grow.
+func (p *pump) wanted() <-chan Delta {
+	room := len(p.queue) == 0 && p.status.State == Running
+	if p.s.info.Spec.Source.Type == SourceUpstream {
+		room = p.queued < p.limits.hold
+	}
+	if !room {
+		return nil
+	}
+	return p.deltas
+}
+
+// take cuts a delta into drafts. ok is false when the source is at its end.
+func (p *pump) take(d Delta, ok bool) {
+	if !ok {
+		p.deltas = nil
+		if !errors.Is(p.broke, ErrShutdown) {
+			p.flushCut()
+			p.draft(draft{kind: KindFailed, reason: ReasonError, failure: p.failure(p.broke)})
+		}
+		return
+	}
+	switch d.Kind {
+	case DeltaText:
+		p.takeText(KindText, d.Text)
+	case DeltaReasoning:
+		p.takeText(KindReasoning, d.Text)
+	case DeltaToolCall:
+		p.takeToolCall(d.Data)
+	case DeltaUsage:
+		p.check.Usage = d.Usage
+	case DeltaFinish:
+		p.deltas = nil
+		p.flushCut()
+		p.draft(draft{kind: KindDone, reason: d.Reason})
+	}
+}
+
+func (p *pump) takeText(kind Kind, text string) {
+	if kind != p.kind {
+		p.flushCut()
+		p.kind = kind
+	}
+	p.draftChunks(func(dst []chunker.Chunk) []chunker.Chunk { return p.cut.Push(dst, text) })
+}
+
+func (p *pump) takeToolCall(data []byte) {
+	line, err := lineOf(data)
+	if err != nil || len(Frame{MaxFrameID, KindToolCall, line}.AppendWire(nil)) > MaxFrame {
+		p.deltas = nil
+		failure := p.failure(fmt.Errorf("tool call that no frame can carry: %d bytes", len(data)))
+		p.draft(draft{kind: KindFailed, reason: ReasonError, failure: failure})
+		return
+	}
+	p.takeEvent(KindToolCall, line)
+}
+
+// takeEvent takes what goes into one frame as it is.
+func (p *pump) takeEvent(kind Kind, data []byte) {
+	p.flushCut()
+	p.draft(draft{kind: kind, data: data})
+}
+
+// flushCut ends the text that the chunker holds: another kind follows, or nothing.
+func (p *pump) flushCut() {
+	p.draftChunks(p.cut.Flush)
+}
+
+func (p *pump) draftChunks(cut func([]chunker.Chunk) []chunker.Chunk) {
+	var room [8]chunker.Chunk
+	for _, c := range cut(room[:0]) {
+		p.draft(draft{kind: p.kind, chunk: c})
+	}
+}
+
+func (p *pump) draft(d draft) {
+	p.queue = append(p.queue, d)
+	p.queued += len(d.chunk.Text) + len(d.data)
+}
+
+// emit makes frames of the drafts whose turn it is.
+func (p *pump) emit() {
+	for len(p.queue) > 0 && p.status.State == Running {
+		d := p.queue[0]
+		if !d.kind.Terminal() && !p.pace.due() {
+			return
+		}
+		if full := p.full(); full != nil && !d.kind.Terminal() {
+			p.finish(KindFailed, ReasonError, full)
+			return
+		}
+		p.queue = p.queue[1:]
+		p.queued -= len(d.chunk.Text) + len(d.data)
+		if len(p.queue) == 0 {
+			p.queue = nil // lets go of what it held
+		}
+		switch {
+		case d.kind.Terminal():
+			p.finish(d.kind, d.reason, d.failure)
+		case d.kind == KindText || d.kind == KindReasoning:
+			p.frameText(d)
+		default:
+			p.frame(d.kind, d.data)
+		}
+	}
+}
+
+// full returns why no further text may be framed. What a producer was told is
+// safe is framed all the same; that is less than one frame.
+func (p *pump) full() *Failure {
+	switch {
+	case p.shown < p.owed:
+		return nil
+	case p.size+int64(len(p.wire)) >= p.limits.session:
+		return &Failure{CodeSessionFull, "the session has reached its limit of bytes"}
+	case p.limits.total.over():
+		return &Failure{CodeRelayFull, "the relay has reached its limit of memory"}
+	}
+	return nil
+}
+
+func (p *pump) frameText(d draft) {
+	if d.kind == KindText {
+		if p.status.FirstText.IsZero() {
+			p.status.FirstText = time.Now()
+		}
+		p.shown += int64(len(d.chunk.Text))
+		p.tokens += int64(d.chunk.Units)
+	}
+	p.status.Last++
+	p.wire = appendText(p.wire, p.status.Last, d.kind, d.chunk.Text)
+	p.ends = append(p.ends, uint32(len(p.wire)))
+}
+
+func (p *pump) frame(kind Kind, data []byte) {
+	p.status.Last++
+	p.wire = Frame{p.status.Last, kind, data}.AppendWire(p.wire)
+	p.ends = append(p.ends, uint32(len(p.wire)))
+}
+
+// finish appends the terminal frame and forgets what was not shown.
+func (p *pump) finish(kind Kind, reason string, failure *Failure) {
+	p.queue, p.queued = nil, 0
+	end := End{Reason: reason, Error: failure, Usage: p.usage()}
+	data, err := json.Marshal(end)
+	if err == nil {
+		data, err = lineOf(data)
+	}
+	if err != nil {
+		panic(err) // strings and numbers only
+	}
+	p.frame(kind, data)
+	p.status.State, p.status.End, p.status.Ended = State(kind), &end, time.Now()
+}
+
+// failure says why the source broke. The text of an error that is no *Failure
+// may hold addresses and keys: it is logged, not shown.
+func (p *pump) failure(err error) *Failure {
+	if failure, ok := errors.AsType[*Failure](err); ok {
+		return failure
+	}
+	p.logger.Warn("source failed", "session", p.s.info.ID, "error", err)
+	return &Failure{CodeSourceFailed, "the source of the text broke off"}
+}
+
+func (p *pump) usage() Usage {
+	switch {
+	case p.check.Usage.Source != "":
+		return p.check.Usage
+	case p.s.info.Spec.Unit == chunker.Token:
+		tokens := p.tokens
+		return Usage{Output: &tokens, Source: UsageEstimated}
+	}
+	return Usage{Source: UsageNone}
+}
+
+// obey applies a command. Its answer waits for the commit.
+func (p *pump) obey(c *command) {
+	err := p.apply(c)
+	p.answers = append(p.answers, func(failed error) {
+		if failed == nil {
+			failed = err
+		}
+		c.reply <- failed
+	})
+}
+
+func (p *pump) apply(c *command) error {
+	state := p.status.State
+	switch c.op {
+	case opPause:
+		if state == Running {
+			p.frame(KindPaused, []byte("{}"))
+			p.status.State = Paused
+		}
+	case opResume:
+		if state == Paused {
+			p.frame(KindResumed, []byte("{}"))
+			p.status.State = Running
+			p.pace.restart()
+		}
+	case opStop:
+		// What was not shown yet will not be; what the chunker alone holds
+		// back was on its way.
+		if len(p.queue) == 0 {
+			p.flushNow()
+		}
+		p.finish(KindStopped, c.reason, nil)
+	case opFinish, opAppend:
+		switch {
+		case p.source != nil:
+			return ErrNotPush
+		case state == Paused:
+			return ErrPaused
+		case c.op == opAppend:
+			return p.append(c)
+		}
+		p.flushNow()
+		p.finish(KindDone, ReasonFinish, nil)
+	}
+	return nil
+}
+
+// flushNow frames what the chunker holds, whatever the pace.
+func (p *pump) flushNow() {
+	p.flushCut()
+	for _, d := range p.queue {
+		p.frameText(d)
+	}
+	p.queue, p.queued = nil, 0
+}
+
+// append applies an append, or finds it repeated.
+func (p *pump) append(c *command) error {
+	a := c.append
+	if a.Producer != "" {
+		last, known := p.check.Producers[a.Producer]
+		switch {
+		case a.Seq <= last:
+			c.last, c.repeated = p.status.Last, true
+			return nil
+		case a.Seq != last+1:
+			return &SequenceError{Producer: a.Producer, Seq: a.Seq, Want: last + 1}
+		case !known && len(p.check.Producers) >= MaxProducers:
+			return &InvalidError{"producer", "the session has as many producers as it may"}
+		}
+	}
+	if a.Event != "" {
+		p.takeEvent(a.Event, a.Data)
+	} else {
+		p.takeText(KindText, a.Text)
+		p.taken += int64(len(a.Text))
+	}
+	p.emit()
+	c.last = p.status.Last
+	if p.status.State.Terminal() {
+		return ErrFull
+	}
+	p.owed = p.taken
+	p.changed = true
+	if a.Producer != "" {
+		// Readers of the status share the old map.
+		producers := maps.Clone(p.check.Producers)
+		if producers == nil {
+			producers = make(map[string]uint64)
+		}
+		producers[a.Producer] = a.Seq
+		p.check.Producers, p.status.Producers = producers, producers
+	}
+	return nil
+}
+
+// flush commits what has been gathered, shows it, and gives the answers.
+func (p *pump) flush() error {
+	var err error
+	if len(p.ends) > 0 || p.changed {
+		err = p.commit()
+	}
+	for _, answer := range p.answers {
+		answer(err)
+	}
+	clear(p.answers)
+	p.answers = p.answers[:0]
+	return err
+}
+
+func (p *pump) commit() error {
+	p.status.Usage = p.usage()
+	p.check.Position = p.shown
+	if p.source == nil {
+		p.check.Held = p.cut.Held()
+	}
+	err := p.write(Batch{
+		ID:         p.s.info.ID,
+		Token:      p.token,
+		After:      p.status.Last - FrameID(len(p.ends)),
+		Last:       p.status.Last,
+		Frames:     p.wire,
+		State:      p.status.State,
+		Checkpoint: p.check,
+	})
+	if err != nil {
+		return err
+	}
+	p.size += int64(len(p.wire))
+	p.limits.total.add(int64(len(p.wire)))
+	p.s.commit(p.wire, p.ends, p.status)
+	p.wire, p.ends, p.changed = p.wire[:0], p.ends[:0], false
+	if cap(p.wire) > MaxFrame {
+		p.wire, p.ends = nil, nil // a burst's room is not kept
+	}
+	return nil
+}
+
+// A pace says when the next event of a paced source is due. The deadlines are
+// start + n × interval, so that waking up late does not add up.
+type pace struct {
+	interval time.Duration // 0: always
+	next     time.Time
+	timer    *time.Timer
+}
+
+func newPace(rate float64) pace {
+	if rate == 0 {
+		return pace{}
+	}
+	return pace{interval: time.Duration(float64(time.Second) / rate), next: time.Now()}
+}
+
+// due reports whether an event is due, and takes its turn.
+func (p *pace) due() bool {
+	if p.interval == 0 {
+		return true
+	}
+	if time.Until(p.next) > 0 {
+		return false
+	}
+	p.next = p.next.Add(p.interval)
+	return true
+}
+
+// wait returns a channel that gives something when the next event is due, nil
+// if nothing waits for it.
+func (p *pace) wait(waiting bool) <-chan time.Time {
+	if p.interval == 0 || !waiting {
+		return nil
+	}
+	if p.timer == nil {
+		p.timer = time.NewTimer(time.Until(p.next))
+	} else {
+		p.timer.Reset(time.Until(p.next))
+	}
+	return p.timer.C
+}
+
+// restart makes the next event due one interval from now: the time that a
+// session was paused is not caught up.
+func (p *pace) restart() {
+	if p.interval > 0 {
+		p.next = time.Now().Add(p.interval)
+	}
+}

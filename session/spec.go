@@ -1,0 +1,143 @@
+package session
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+	"unicode/utf8"
+
+	"tokenrelay/chunker"
+)
+
+const (
+	// MaxRate is the most events a second that a source can be paced at;
+	// above it nothing is gained over no pace at all.
+	MaxRate = 10_000
+
+	// MaxLength bounds a generated text, in words.
+	MaxLength = 100_000
+
+	// What a session's metadata may hold: pairs, and bytes of each half.
+	MaxMetadata      = 16
+	MaxMetadataKey   = 64
+	MaxMetadataValue = 512
+)
+
+// A Spec says what a new session is to be.
+type Spec struct {
+	Source SourceSpec
+	// Unit is what the text is cut into; empty means chunker.Token.
+	Unit chunker.Unit
+	// Encoding is that of the unit token, and empty with every other unit;
+	// empty with token means chunker.DefaultEncoding.
+	Encoding string
+	// Rate is how many events a second the source gives, for text and
+	// generate; 0 means as fast as it comes.
+	Rate float64
+	// Retain is how long the session stays readable after its end. Zero means
+	// Options.Retain, which is also the most.
+	Retain time.Duration
+	// Metadata is the client's own; it comes back with the state.
+	Metadata map[string]string
+}
+
+func (s Spec) withDefaults(retain time.Duration) Spec {
+	if s.Unit == "" {
+		s.Unit = chunker.Token
+	}
+	if s.Unit == chunker.Token && s.Encoding == "" {
+		s.Encoding = chunker.DefaultEncoding
+	}
+	if s.Retain == 0 {
+		s.Retain = retain
+	}
+	return s
+}
+
+func (s Spec) validate(retain time.Duration) error {
+	if _, err := chunker.ParseUnit(string(s.Unit)); err != nil {
+		return &InvalidError{"unit", err.Error()}
+	}
+	if s.Unit != chunker.Token && s.Encoding != "" {
+		return &InvalidError{"encoding", "only the unit token has one"}
+	}
+	if s.Unit == chunker.Token {
+		if _, err := chunker.ParseEncoding(s.Encoding); err != nil {
+			return &InvalidError{"encoding", err.Error()}
+		}
+	}
+	if math.IsNaN(s.Rate) || s.Rate < 0 || s.Rate > MaxRate {
+		return &InvalidError{"rate", fmt.Sprintf("must be 0 to %d events a second", MaxRate)}
+	}
+	if s.Rate > 0 && s.Source.Type != SourceText && s.Source.Type != SourceGenerate {
+		return &InvalidError{"rate", "only the sources text and generate have one; a reader sets its own with ?pace"}
+	}
+	if s.Retain < 0 || s.Retain > retain {
+		return &InvalidError{"retain", fmt.Sprintf("must be 0s to %v", retain)}
+	}
+	if len(s.Metadata) > MaxMetadata {
+		return &InvalidError{"metadata", fmt.Sprintf("more than %d pairs", MaxMetadata)}
+	}
+	for key, value := range s.Metadata {
+		if key == "" || len(key) > MaxMetadataKey || len(value) > MaxMetadataValue {
+			return &InvalidError{"metadata", fmt.Sprintf("keys have 1 to %d bytes, values up to %d", MaxMetadataKey, MaxMetadataValue)}
+		}
+	}
+	return s.Source.validate()
+}
+
+func (s SourceSpec) validate() error {
+	switch s.Type {
+	case SourceText:
+		if !utf8.ValidString(s.Text) {
+			return &InvalidError{"source.text", "is not valid UTF-8"}
+		}
+	case SourceGenerate:
+		if s.Length < 0 || s.Length > MaxLength {
+			return &InvalidError{"source.length", fmt.Sprintf("must be 0 to %d words", MaxLength)}
+		}
+	case SourcePush:
+	case SourceUpstream:
+		if s.Model == "" {
+			return &InvalidError{"source.model", "is missing"}
+		}
+		if !bytes.HasPrefix(s.Messages, []byte("[")) {
+			return &InvalidError{"source.messages", "must be an array of messages"}
+		}
+	default:
+		return &InvalidError{"source.type", "must be one of text, generate, push, upstream"}
+	}
+	return nil
+}
+
+// unicode returns the version of the tables that decide where units end, ""
+// where none does.
+func (s Spec) unicode() string {
+	switch s.Unit {
+	case chunker.Grapheme:
+		return chunker.GraphemeUnicodeVersion
+	case chunker.Token:
+		return chunker.TokenUnicodeVersion
+	}
+	return ""
+}
+
+// open makes the source. It is nil for push: clients are its source.
+func (s SourceSpec) open(upstreams Opener) (Source, error) {
+	switch s.Type {
+	case SourceText:
+		return TextSource(s.Text), nil
+	case SourceGenerate:
+		return GenerateSource(s.Prompt, s.Seed, s.Length), nil
+	case SourcePush:
+		return nil, nil
+	case SourceUpstream:
+		if upstreams == nil {
+			return nil, &InvalidError{"source.type", "this relay has no upstream: start it with --upstream"}
+		}
+		return upstreams.Open(s)
+	}
+	return nil, errors.ErrUnsupported
+}

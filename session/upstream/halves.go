@@ -1,0 +1,62 @@
+package upstream
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+// halves decodes the JSON strings of one text that comes in pieces. A provider
+// that cuts by UTF-16 code unit may put the two halves of a character into two
+// pieces ("\ud83d", then "\ude00"); json.Unmarshal would make U+FFFD of each.
+// So the first half waits for the piece that follows.
+type halves struct {
+	high string // the escape that waits, such as \ud83d
+}
+
+var errNotString = errors.New("not a JSON string")
+
+// decode returns the text of the next piece. A missing piece, or null, is "".
+func (h *halves) decode(piece json.RawMessage) (string, error) {
+	if len(piece) == 0 || string(piece) == "null" {
+		return "", nil
+	}
+	if piece[0] != '"' {
+		return "", errNotString
+	}
+	quoted := `"` + h.high + string(piece[1:])
+	h.high = ""
+	if at := len(quoted) - len(`\ud83d"`); at > 0 && isHighHalf(quoted[at:]) && !escaped(quoted[:at]) {
+		h.high = quoted[at : len(quoted)-1]
+		quoted = quoted[:at] + `"`
+	}
+	var text string
+	err := json.Unmarshal([]byte(quoted), &text)
+	return text, err
+}
+
+// end returns what a half that waits in vain becomes.
+func (h *halves) end() string {
+	if h.high == "" {
+		return ""
+	}
+	h.high = ""
+	return "\ufffd"
+}
+
+// isHighHalf reports whether s starts with the escape of a first half.
+func isHighHalf(s string) bool {
+	if s[0] != '\\' || s[1] != 'u' || s[2]|0x20 != 'd' {
+		return false
+	}
+	third := s[3] | 0x20 // of letters, the lower-case form
+	return s[3] == '8' || s[3] == '9' || third == 'a' || third == 'b'
+}
+
+// escaped reports whether a backslash that follows s is itself escaped.
+func escaped(s string) bool {
+	n := 0
+	for n < len(s) && s[len(s)-1-n] == '\\' {
+		n++
+	}
+	return n%2 == 1
+}

@@ -1,0 +1,104 @@
+package upstream
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxEventLine bounds one line of a stream, in bytes; a longer one is
+// bufio.ErrTooLong.
+const maxEventLine = 4 << 20
+
+// An Event is one server-sent event.
+type Event struct {
+	ID    string        // last id so far, of this event or an earlier one
+	Name  string        // "" if it has none
+	Data  string        // the data lines, joined by line feeds
+	Retry time.Duration // last reconnection time so far; 0 if there was none
+}
+
+// Events reads server-sent events as the HTML standard says (section 9.2.6):
+// an event that no empty line ends is dropped. It ends at the end of r, with
+// r's error if that is not io.EOF.
+func Events(r io.Reader) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		var (
+			lines = bufio.NewScanner(r)
+			first = true
+			event Event
+			data  strings.Builder
+			any   bool // data lines, even empty ones
+			id    string
+		)
+		lines.Buffer(nil, maxEventLine)
+		lines.Split(splitLines())
+		for lines.Scan() {
+			line := lines.Bytes()
+			if first {
+				line = bytes.TrimPrefix(line, []byte("\ufeff"))
+				first = false
+			}
+			if len(line) == 0 {
+				event.ID = id
+				if any {
+					event.Data = strings.TrimSuffix(data.String(), "\n")
+					if !yield(event, nil) {
+						return
+					}
+				}
+				data.Reset()
+				event.Name, any = "", false
+				continue
+			}
+			field, value, _ := bytes.Cut(line, []byte(":"))
+			value = bytes.TrimPrefix(value, []byte(" "))
+			switch string(field) {
+			case "data":
+				data.Write(value)
+				data.WriteByte('\n')
+				any = true
+			case "event":
+				event.Name = string(value)
+			case "id":
+				if bytes.IndexByte(value, 0) < 0 {
+					id = string(value)
+				}
+			case "retry":
+				if ms, err := strconv.ParseUint(string(value), 10, 31); err == nil {
+					event.Retry = time.Duration(ms) * time.Millisecond
+				}
+			}
+		}
+		if err := lines.Err(); err != nil {
+			yield(Event{}, err)
+		}
+	}
+}
+
+// splitLines splits at CR, LF and CRLF. A CR ends its line at once: whether a
+// line feed follows may not be known for long.
+func splitLines() bufio.SplitFunc {
+	afterCR := false
+	return func(data []byte, atEOF bool) (advance int, line []byte, err error) {
+		if afterCR && len(data) > 0 {
+			afterCR = false
+			if data[0] == '\n' {
+				return 1, nil, nil
+			}
+		}
+		i := bytes.IndexAny(data, "\r\n")
+		switch {
+		case i >= 0:
+			afterCR = data[i] == '\r'
+			return i + 1, data[:i], nil
+		case atEOF:
+			return len(data), nil, nil // a line that nothing ends
+		}
+		return 0, nil, nil
+	}
+}
