@@ -341,3 +341,15 @@ func TestLoad(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestAllocs pins what a small delta costs: the text of its chunks.
+func TestAllocs(t *testing.T) {
+	for _, v := range variants {
+		c := newChunker(t, v.unit, v.encoding)
+		var chunks []chunker.Chunk
+		got := testing.AllocsPerRun(100, func() { chunks = c.Push(chunks[:0], " worlds\n") })
+		if got > 1 {
+			t.Errorf("%v: %v allocations a push, want at most 1", v, got)
+		}
+	}
+}

@@ -1,6 +1,10 @@
 package chunker
 
-import "unicode/utf8"
+import (
+	"unicode/utf8"
+
+	loader "github.com/pkoukk/tiktoken-go-loader"
+)
 
 // RankLoader lets tests give tiktoken-go the vocabularies of this package.
 type RankLoader = rankLoader
@@ -41,4 +45,15 @@ func PieceWork(encoding, text string) int {
 		}
 	}
 	return work
+}
+
+// LoadAgain decodes a vocabulary and forgets it.
+func LoadAgain(encoding string) error {
+	ranks, err := loader.NewOfflineLoader().LoadTiktokenBpe(encoding + rankSuffix)
+	if err != nil {
+		return err
+	}
+	v := &vocabulary{ranks: ranks}
+	v.fillPairs()
+	return nil
 }
