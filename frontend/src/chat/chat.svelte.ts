@@ -57,6 +57,8 @@ export interface ChatOptions {
 
 export const DEMO = 'demo';
 
+export const NAMES: Readonly<Record<Outcome, string>> = { done: 'Done', stopped: 'Stopped', failed: 'Failed', interrupted: 'Interrupted' };
+
 /** How long a hidden page keeps its line, in milliseconds. */
 const HIDDEN_LIMIT = 30_000;
 
@@ -113,6 +115,13 @@ export class Chat {
   /** Whether there is a session that can still bring something. */
   get active(): boolean {
     return this.phase === 'connecting' || this.phase === 'live' || this.phase === 'paused' || this.phase === 'reconnecting';
+  }
+
+  /** Why it ended, unless the outcome says it all. */
+  get why(): string {
+    if (this.end === undefined) return '';
+    const { outcome, reason, message } = this.end;
+    return message || (reason === outcome || (outcome === 'done' && reason === 'stop') ? '' : reason);
   }
 
   get place(): Place {
@@ -383,8 +392,8 @@ export class Chat {
     this.heldBack = false;
     this.phase = outcome;
     this.#saveNow();
-    const why = end?.message || end?.reason;
-    this.announcement = { done: 'Done', stopped: 'Stopped', failed: 'Failed', interrupted: 'Interrupted' }[outcome] + ` at event ${this.cursor}${outcome !== 'done' && why ? `: ${why}` : ''}`;
+    this.announcement = `${NAMES[outcome]} at event ${this.cursor}`;
+    if (this.why !== '') this.announcement += `: ${this.why}`;
   }
 
   #onStatus(status: Status): void {

@@ -1,0 +1,355 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { Client } from '../client/index.ts';
+import { script, wire, wireDone, wireRange, type Line } from '../client/testing.ts';
+import { formatPlace } from './address.ts';
+import { Chat, shorten, type Question } from './chat.svelte.ts';
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const tick = (ms = 0): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
+const question: Question = { prompt: 'hello', model: 'demo', unit: 'token', speed: 30 };
+
+class Drawing {
+  text = '';
+  append(text: string): void {
+    this.text += text;
+  }
+  clear(): void {
+    this.text = '';
+  }
+  sync(): void {}
+}
+
+interface Harness {
+  chat: Chat;
+  answer: Drawing;
+  lines: Line[];
+  calls: { method: string; url: string; body: Record<string, unknown> | undefined; key: string | undefined }[];
+  /** The address, and how many entries the history has got. */
+  url: () => string;
+  entries: () => number;
+}
+
+/** A chat before a scripted events route; other routes answer from `state`. */
+function harness(answers: ((line: Line) => Response | void)[], state: Record<string, unknown> = {}, create?: () => Response): Harness {
+  const { request, lines } = script(...answers);
+  const calls: Harness['calls'] = [];
+  let url = '/';
+  let entries = 0;
+  const client = new Client({
+    fetch: (async (input: string, init: RequestInit) => {
+      if (input.includes('/events')) return request(input, init as Parameters<typeof request>[1]);
+      const headers = init.headers as Record<string, string>;
+      calls.push({ method: init.method!, url: input, body: init.body ? JSON.parse(init.body as string) : undefined, key: headers['Idempotency-Key'] });
+      if (input === '/v1/sessions' && create !== undefined) return create();
+      const session = { id: 's1', state: 'running', source: { type: 'generate' }, unit: 'token', last_event_id: 9, events_url: '', ...state };
+      return new Response(JSON.stringify(session), { status: 200 });
+    }) as typeof fetch,
+  });
+  const answer = new Drawing();
+  const chat = new Chat({
+    client,
+    answer,
+    reasoning: new Drawing(),
+    address: {
+      push: (place) => {
+        url = formatPlace(place);
+        entries++;
+      },
+      update: (place) => void (url = formatPlace(place)),
+      flush: () => {},
+    },
+    schedule: (callback) => {
+      const timer = setTimeout(() => callback(performance.now()), 16);
+      return () => clearTimeout(timer);
+    },
+    atOnce: () => false,
+  });
+  return { chat, answer, lines, calls, url: () => url, entries: () => entries };
+}
+
+/** The text of the events of wireRange. */
+const text = (first: number, last: number): string => Array.from({ length: last - first + 1 }, (_, i) => ` ${first + i}`).join('');
+
+describe('Chat', () => {
+  test('send, to the end', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 9) + wireDone(10))]);
+    void h.chat.send(question);
+    expect(h.chat.phase).toBe('sending');
+    await tick(1000);
+    expect(h.calls[0]).toMatchObject({ body: { source: { type: 'generate', prompt: 'hello' }, unit: 'token', rate: 30, metadata: { prompt: 'hello' } } });
+    expect(h.answer.text).toBe(text(2, 9));
+    expect(h.chat.phase).toBe('done');
+    expect(h.chat.announcement).toBe('Done at event 10');
+    expect(h.url()).toBe('/s/s1?at=10');
+    expect(h.entries()).toBe(1);
+    expect(h.lines[0]!.aborted).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('max speed has no rate; a model is asked with a pace of the reader', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 9))]);
+    void h.chat.send({ ...question, speed: 0 });
+    await tick(100);
+    expect(h.calls[0]!.body).not.toHaveProperty('rate');
+    void h.chat.send({ ...question, model: 'aimock/gpt-4o', speed: 30 });
+    await tick(100);
+    expect(h.calls[1]!.body).toMatchObject({ source: { type: 'upstream', model: 'aimock/gpt-4o', messages: [{ role: 'user', content: 'hello' }] } });
+    expect(h.calls[1]!.body).not.toHaveProperty('rate');
+    expect(h.lines[1]!.url).toBe('/v1/sessions/s1/events?after=0&pace=30');
+    expect(h.lines[0]!.aborted).toBe(true);
+    expect(h.url()).toMatch(/pace=30/);
+  });
+
+  test('pause draws nothing more and closes the line; continue asks after the last event drawn', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 60)), (l) => l.write(wireRange(l.after + 1, 70) + wireDone(71))]);
+    void h.chat.send(question);
+    await tick(40);
+    h.chat.pause();
+    const at = h.chat.cursor;
+    expect(at).toBeGreaterThan(1);
+    expect(at).toBeLessThan(60);
+    expect(h.lines[0]!.aborted).toBe(true);
+    expect(h.url()).toBe(`/s/s1?at=${at}&paused=1`);
+    expect(h.chat.announcement).toBe(`Paused at event ${at}`);
+    await tick(100_000);
+    expect(h.answer.text).toBe(text(2, at));
+    expect(h.lines).toHaveLength(1);
+    expect(vi.getTimerCount()).toBe(0);
+
+    h.chat.continue();
+    await tick(1000);
+    expect(h.lines[1]!.after).toBe(at);
+    expect(h.answer.text).toBe(text(2, 70));
+    expect(h.chat.phase).toBe('done');
+    expect(h.url()).toBe('/s/s1?at=71');
+  });
+
+  test('a cut drops what is not drawn, and the strip tells of it', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 60)), (l) => l.write(wireRange(l.after + 1, 70) + wireDone(71))]);
+    void h.chat.send(question);
+    await tick(40);
+    h.chat.drop();
+    const at = h.chat.cursor;
+    await tick(1);
+    expect(h.chat.phase).toBe('reconnecting');
+    expect(h.chat.cut).toEqual({ at, back: undefined });
+    expect(h.answer.text).toBe(text(2, at));
+    await tick(1000);
+    expect(h.lines[1]!.after).toBe(at);
+    expect(h.chat.cut).toMatchObject({ at, back: { at: at + 1, missing: 0, repeated: 0 } });
+    expect(h.answer.text).toBe(text(2, 70));
+  });
+
+  test('tries that fail belong to one cut', async () => {
+    const gone = (): Response => new Response(null, { status: 503 });
+    const h = harness([(l) => l.write(wireRange(1, 5)), gone, gone, (l) => l.write(wireRange(6, 7))]);
+    void h.chat.send(question);
+    await tick(300);
+    h.chat.drop();
+    await tick(1200);
+    expect(h.chat).toMatchObject({ phase: 'reconnecting', cuts: 1, cut: { at: 5, back: undefined } });
+    await tick(20_000);
+    expect(h.chat).toMatchObject({ phase: 'live', cuts: 1, cut: { at: 5, back: { at: 6 } } });
+  });
+
+  test('an address draws its text and goes on', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 60))], { metadata: { prompt: 'before' } });
+    void h.chat.open({ id: 's1', at: 57, paused: false, pace: 0 });
+    await tick(17);
+    expect(h.lines[0]!.url).toBe('/v1/sessions/s1/events?after=0');
+    expect(h.chat.cursor).toBeGreaterThanOrEqual(57);
+    await tick(500);
+    expect(h.chat).toMatchObject({ phase: 'live', cursor: 60, prompt: 'before' });
+    expect(h.entries()).toBe(0);
+  });
+
+  test('a paused address stays where it is', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 60)), (l) => l.write(wireRange(l.after + 1, 60))]);
+    void h.chat.open({ id: 's1', at: 57, paused: true, pace: 0 });
+    await tick(1000);
+    expect(h.chat).toMatchObject({ phase: 'paused', cursor: 57 });
+    expect(h.answer.text).toBe(text(2, 57));
+    expect(h.lines[0]!.aborted).toBe(true);
+    h.chat.continue();
+    await tick(1000);
+    expect(h.lines[1]!.after).toBe(57);
+    expect(h.answer.text).toBe(text(2, 60));
+  });
+
+  test('a paused address at nothing asks for nothing', async () => {
+    const h = harness([() => {}]);
+    void h.chat.open({ id: 's1', at: 0, paused: true, pace: 0 });
+    await tick(1000);
+    expect(h.chat.phase).toBe('paused');
+    expect(h.lines).toHaveLength(0);
+  });
+
+  test('an address without a place draws all there is', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 9))]);
+    void h.chat.open({ id: 's1', at: undefined, paused: false, pace: 0 });
+    await tick(17);
+    expect(h.chat.cursor).toBe(9);
+  });
+
+  test('with a pace, history comes at once and the rest at pace', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 60)), (l) => l.write(wireRange(l.after + 1, 60))]);
+    void h.chat.open({ id: 's1', at: 40, paused: false, pace: 10 });
+    await tick(1000);
+    expect(h.lines.map((l) => l.url)).toEqual(['/v1/sessions/s1/events?after=0', '/v1/sessions/s1/events?pace=10']);
+    expect(h.lines[1]!.after).toBe(40);
+    expect(h.answer.text).toBe(text(2, 60));
+    expect(h.chat.cut).toBeUndefined();
+  });
+
+  test('the pace changes in mid-stream, for a source without a rate', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 9)), (l) => l.write(wireRange(l.after + 1, 12))], { source: { type: 'upstream' } });
+    void h.chat.open({ id: 's1', at: 9, paused: false, pace: 0 });
+    await tick(100);
+    h.chat.setPace(10);
+    await tick(100);
+    expect(h.lines[1]!.url).toBe('/v1/sessions/s1/events?pace=10');
+    expect(h.answer.text).toBe(text(2, 12));
+    expect(h.url()).toBe('/s/s1?at=12&pace=10');
+  });
+
+  test('a session that is done, opened at its end', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 9) + wireDone(10))], { state: 'done', last_event_id: 10 });
+    void h.chat.open({ id: 's1', at: 10, paused: false, pace: 0 });
+    await tick(100);
+    expect(h.chat.phase).toBe('done');
+    expect(h.answer.text).toBe(text(2, 9));
+  });
+
+  test('paused at the last event; 204 then tells that it is the end', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 9)), () => new Response(null, { status: 204 })], { state: 'stopped' });
+    void h.chat.open({ id: 's1', at: 9, paused: true, pace: 0 });
+    await tick(100);
+    h.chat.continue();
+    await tick(100);
+    expect(h.chat.phase).toBe('stopped');
+  });
+
+  test('a pause of the whole session is told', async () => {
+    const h = harness([(l) => l.write(`${wireRange(1, 3)}id: 4\nevent: paused\ndata: {}\n\n`)]);
+    void h.chat.send(question);
+    await tick(100);
+    expect(h.chat).toMatchObject({ phase: 'live', heldBack: true, announcement: 'The session was paused for all readers at event 4' });
+    h.lines[0]!.write('id: 5\nevent: resumed\ndata: {}\n\n');
+    await tick(100);
+    expect(h.chat.heldBack).toBe(false);
+  });
+
+  test('stop is a request of its own, and its event ends the reading', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 3))]);
+    void h.chat.send(question);
+    await tick(100);
+    void h.chat.stop();
+    void h.chat.stop();
+    await tick(10);
+    expect(h.calls.filter((c) => c.url === '/v1/sessions/s1/stop')).toHaveLength(1);
+    expect(h.chat.phase).toBe('live');
+    h.lines[0]!.write('id: 4\nevent: stopped\ndata: {"reason":"stopped"}\n\n');
+    await tick(100);
+    expect(h.chat).toMatchObject({ phase: 'stopped', why: '' });
+  });
+
+  test('a failure tells its reason, and the same can be asked again', async () => {
+    const failed = 'id: 2\nevent: failed\ndata: {"reason":"error","error":{"message":"the upstream broke"}}\n\n';
+    const h = harness([(l) => l.write(wire(1) + failed)]);
+    void h.chat.send(question);
+    await tick(100);
+    expect(h.chat).toMatchObject({ phase: 'failed', why: 'the upstream broke', announcement: 'Failed at event 2: the upstream broke' });
+    expect(h.chat.again()).toBe(true);
+    await tick(100);
+    const creates = h.calls.filter((c) => c.url === '/v1/sessions');
+    expect(creates).toHaveLength(2);
+    expect(creates[0]!.body).toEqual(creates[1]!.body);
+    expect(creates[0]!.key).not.toBe(creates[1]!.key);
+  });
+
+  test('a refusal shows its detail', async () => {
+    const h = harness([], {}, () => new Response(JSON.stringify({ code: 'overloaded', detail: 'all are busy' }), { status: 429, headers: { 'retry-after': '2' } }));
+    void h.chat.send(question);
+    await tick();
+    expect(h.chat).toMatchObject({ phase: 'refused', trouble: { title: 'The server is busy', detail: 'all are busy (try again in 2 s)' } });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('without an answer, the next try has the same key', async () => {
+    const h = harness([], {}, () => {
+      throw new TypeError('fetch failed');
+    });
+    void h.chat.send(question);
+    await tick();
+    expect(h.chat.trouble?.title).toBe('The server cannot be reached');
+    h.chat.again();
+    await tick();
+    expect(h.calls[0]!.key).toMatch(/^[0-9a-f]{32}$/);
+    expect(h.calls[1]!.key).toBe(h.calls[0]!.key);
+  });
+
+  test('a session that is not there', async () => {
+    const h = harness([() => new Response(JSON.stringify({ code: 'session_not_found', detail: 'no such session' }), { status: 404 })]);
+    void h.chat.open({ id: 's1', at: 5, paused: false, pace: 0 });
+    await tick();
+    expect(h.chat).toMatchObject({ phase: 'refused', trouble: { title: 'There is no such session' } });
+  });
+
+  test('hidden for 30 s it lets go of the line; shown again it goes on', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 9)), (l) => l.write(wireRange(l.after + 1, 12))]);
+    void h.chat.send(question);
+    await tick(300);
+    h.chat.setVisible(false);
+    await tick(29_999);
+    expect(h.lines[0]!.aborted).toBe(false);
+    await tick(1);
+    expect(h.lines[0]!.aborted).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+    h.chat.setVisible(true);
+    await tick(300);
+    expect(h.lines[1]!.after).toBe(9);
+    expect(h.answer.text).toBe(text(2, 12));
+    expect(h.chat.phase).toBe('live');
+  });
+
+  test('a page that is paused while hidden stays paused', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 9))]);
+    void h.chat.send(question);
+    await tick(300);
+    h.chat.setVisible(false);
+    await tick(31_000);
+    h.chat.pause();
+    h.chat.setVisible(true);
+    await tick(1000);
+    expect(h.chat.phase).toBe('paused');
+    expect(h.lines).toHaveLength(1);
+  });
+
+  test('hiding draws what has come, since no frame will', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 60))]);
+    void h.chat.send(question);
+    await tick(17);
+    h.chat.setVisible(false);
+    expect(h.chat.cursor).toBe(60);
+  });
+
+  test('what belongs to a session that was left is not drawn', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 60))]);
+    void h.chat.send(question);
+    await tick(30);
+    h.chat.leave();
+    await tick(1000);
+    expect(h.chat).toMatchObject({ phase: 'idle', cursor: 0 });
+    expect(h.answer.text).toBe('');
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+test('shorten', () => {
+  expect(shorten('abc', 5)).toBe('abc');
+  expect(shorten('naïve', 3)).toBe('na');
+  expect(shorten('a👩b', 4)).toBe('a');
+  expect(shorten('a👩b', 5)).toBe('a👩');
+});
