@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"tokenrelay/session"
+	"tokenrelay/session/upstream"
+)
+
+const (
+	// silence is how long a stream may say nothing before it counts as lost.
+	// The relay sends a keep-alive every 15 s.
+	silence = 45 * time.Second
+
+	// The first wait before a reconnection, and the longest.
+	minBackoff = 250 * time.Millisecond
+	maxBackoff = 15 * time.Second
+)
+
+// A client speaks the native protocol.
+type client struct {
+	base string // without a slash at the end
+	http *http.Client
+}
+
+func newClient(base string) *client {
+	return &client{base: strings.TrimSuffix(base, "/"), http: &http.Client{}}
+}
+
+// A problem is an error as the relay tells it.
+type problem struct {
+	Status     int    `json:"status"`
+	Code       string `json:"code"`
+	Detail     string `json:"detail"`
+	retryAfter time.Duration
+}
+
+func (p *problem) Error() string {
+	return fmt.Sprintf("the relay says: %s (%s)", p.Detail, p.Code)
+}
+
+// passes reports whether the same request may succeed later.
+func (p *problem) passes() bool {
+	return p.Status >= http.StatusInternalServerError || p.Status == http.StatusTooManyRequests || p.Status == http.StatusRequestTimeout
+}
+
+// problemOf reads the answer's problem, whatever came instead of one.
+func problemOf(response *http.Response) *problem {
+	p := &problem{Status: response.StatusCode, Code: "http_" + strconv.Itoa(response.StatusCode), Detail: response.Status}
+	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+	if err == nil {
+		json.Unmarshal(body, p)
+	}
+	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil {
+		p.retryAfter = time.Duration(seconds) * time.Second
+	}
+	return p
+}
+
+// create makes a session and returns its id.
+func (c *client) create(ctx context.Context, body any) (string, error) {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return "", err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/v1/sessions", bytes.NewReader(encoded))
+	if err != nil {
+		return "", err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := c.http.Do(request)
+	if err != nil {
+		return "", fmt.Errorf("%w\nIs there a relay at %s? Start one with tokenrelay serve", err, c.base)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusCreated {
+		return "", problemOf(response)
+	}
+	var created struct{ ID string }
+	err = json.NewDecoder(response.Body).Decode(&created)
+	return created.ID, err
+}
+
+// A message is an event of a session. Text is what a text event carries.
+type message struct {
+	id   session.FrameID
+	kind session.Kind
+	data string
+}
+
+// follow hands every event past after to take, once and in order, until the
+// terminal one. It reconnects by itself, and says so to notice. It returns nil
+// after the terminal event, and else why it gave up: ctx is done, or the relay
+// refuses for good.
+func (c *client) follow(ctx context.Context, id string, after session.FrameID, take func(message), notice func(string)) error {
+	backoff, lost := minBackoff, false
+	for {
+		before := after
+		ended, err := c.followOnce(ctx, id, &after, func(m message) {
+			if lost {
+				notice(fmt.Sprintf("back at %d", m.id))
+				lost = false
+			}
+			take(m)
+		})
+		refusal, refused := errors.AsType[*problem](err)
+		switch {
+		case ended:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case refused && !refusal.passes():
+			return err
+		case after > before:
+			backoff = minBackoff
+		}
+		if !lost {
+			notice(fmt.Sprintf("connection lost at %d", after))
+			lost = true
+		}
+		wait := time.Duration((0.5 + rand.Float64()/2) * float64(backoff))
+		if refused {
+			wait = max(wait, refusal.retryAfter)
+		}
+		backoff = min(2*backoff, maxBackoff)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// followOnce follows over one connection, and reports whether the session's
+// end was reached. It moves after past each event that it has handed on.
+func (c *client) followOnce(ctx context.Context, id string, after *session.FrameID, take func(message)) (ended bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watchdog := time.AfterFunc(silence, cancel)
+	defer watchdog.Stop()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/v1/sessions/"+id+"/events", nil)
+	if err != nil {
+		return false, err
+	}
+	request.Header.Set("Accept", "text/event-stream")
+	request.Header.Set("Last-Event-ID", strconv.FormatUint(uint64(*after), 10))
+	response, err := c.http.Do(request)
+	if err != nil {
+		return false, err
+	}
+	defer response.Body.Close()
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusNoContent:
+		return true, nil
+	default:
+		return false, problemOf(response)
+	}
+	body := activity{response.Body, func() { watchdog.Reset(silence) }}
+	for event, err := range upstream.Events(body) {
+		if err != nil {
+			return false, err
+		}
+		n, err := strconv.ParseUint(event.ID, 10, 64)
+		if err != nil {
+			continue // a ping before the first event
+		}
+		m := message{session.FrameID(n), session.Kind(event.Name), event.Data}
+		if m.id <= *after {
+			continue // seen
+		}
+		if m.id != *after+1 {
+			return false, fmt.Errorf("event %d came after %d", m.id, *after)
+		}
+		take(m)
+		*after = m.id
+		if m.kind.Terminal() {
+			return true, nil
+		}
+	}
+	return false, io.ErrUnexpectedEOF
+}
+
+// An activity calls active whenever something arrives.
+type activity struct {
+	io.Reader
+	active func()
+}
+
+func (a activity) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	a.active()
+	return n, err
+}

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"tokenrelay/session"
+)
+
+// serverFlag is where the relay is.
+type serverFlag struct {
+	Server string `default:"http://127.0.0.1:8080" help:"Address of the relay."`
+}
+
+type followCommand struct {
+	serverFlag
+	ID    string `arg:"" help:"The session's id."`
+	After uint64 `help:"Id of the last event that is not wanted again; 0 for all."`
+}
+
+func (c *followCommand) Run(ctx context.Context, s streams) error {
+	if _, ok := session.ParseID(c.ID); !ok {
+		return fmt.Errorf("%q is not a session's id, which has 26 characters", c.ID)
+	}
+	return typeOut(ctx, s, newClient(c.Server), c.ID, session.FrameID(c.After))
+}
+
+// typeOut types a session's text out until its end. Space pauses and continues
+// where the keyboard can be read; leaving says how to go on.
+func typeOut(ctx context.Context, s streams, c *client, id string, after session.FrameID) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	keyboard := openKeyboard(s.in, s.out)
+	defer keyboard.Close()
+	t := &typist{out: keyboard.output(s.out), err: keyboard.output(s.err), after: after}
+	for {
+		// One round from here to the next pause, or to the end.
+		round, leave := context.WithCancelCause(ctx)
+		var following sync.WaitGroup
+		var err error
+		following.Go(func() {
+			err = c.follow(round, id, t.after, t.take, t.notice)
+			leave(errEnded)
+		})
+		wait := keyboard.wait(round)
+		leave(wait)
+		following.Wait()
+		switch {
+		case t.end != nil:
+			return t.outcome()
+		case err == nil: // nothing was left to follow
+			return nil
+		case errors.Is(wait, errPause) && ctx.Err() == nil:
+			t.notice(fmt.Sprintf("paused at %d: space continues", t.after))
+			if wait = keyboard.wait(ctx); errors.Is(wait, errPause) {
+				continue
+			}
+		}
+		if errors.Is(wait, errQuit) || ctx.Err() != nil {
+			t.farewell(c, id)
+			return exitError(130)
+		}
+		return err
+	}
+}
+
+var errEnded = errors.New("the stream ended")
+
+// A typist writes events for people: text as it comes, the rest in brackets.
+type typist struct {
+	out, err io.Writer
+	after    session.FrameID // last event taken
+	end      *session.End
+	kind     session.Kind // of end
+	midLine  bool
+}
+
+func (t *typist) take(m message) {
+	switch {
+	case m.kind.Terminal():
+		t.kind, t.end = m.kind, new(session.End)
+		json.Unmarshal([]byte(m.data), t.end)
+	case m.kind == session.KindText:
+		text := session.Frame{Data: []byte(m.data)}.Text()
+		io.WriteString(t.out, text)
+		if text != "" {
+			t.midLine = !strings.HasSuffix(text, "\n")
+		}
+	case m.kind == session.KindPaused:
+		t.notice("the session was paused")
+	case m.kind == session.KindResumed:
+		t.notice("the session goes on")
+	}
+	t.after = m.id
+}
+
+// notice says something beside the text.
+func (t *typist) notice(text string) { fmt.Fprintf(t.err, " [%s] ", text) }
+
+func (t *typist) endLine() {
+	if t.midLine {
+		io.WriteString(t.out, "\n")
+		t.midLine = false
+	}
+}
+
+// outcome is the session's end as an error of the command.
+func (t *typist) outcome() error {
+	t.endLine()
+	switch {
+	case t.kind == session.KindDone:
+		return nil
+	case t.end.Error != nil:
+		return fmt.Errorf("the session failed: %s (%s)", t.end.Error.Message, t.end.Error.Code)
+	}
+	return fmt.Errorf("the session ended: %s (%s)", t.kind, t.end.Reason)
+}
+
+// farewell says how to go on.
+func (t *typist) farewell(c *client, id string) {
+	t.endLine()
+	server := ""
+	if c.base != defaultServer {
+		server = " --server " + c.base
+	}
+	fmt.Fprintf(t.err, "\nThe session goes on without you. Continue where you left:\n  tokenrelay follow %s --after %d%s\n", id, t.after, server)
+}
+
+const defaultServer = "http://127.0.0.1:8080"

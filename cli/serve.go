@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os/signal"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"tokenrelay/chunker"
+	"tokenrelay/frontend"
+	"tokenrelay/server"
+	"tokenrelay/session"
+	"tokenrelay/session/memstore"
+	"tokenrelay/session/upstream"
+)
+
+// serveCommand is the whole configuration of the server.
+type serveCommand struct {
+	Config   kong.ConfigFlag `placeholder:"FILE" help:"YAML file with any of these options, its keys written with _ for -."`
+	Listen   string          `default:"127.0.0.1:8080" help:"Address to listen on, as host:port; port 0 takes any that is free."`
+	Upstream []upstreamFlag  `sep:"none" placeholder:"name=…,base_url=…,key_env=…,model=…" help:"A provider that speaks OpenAI's chat completions. key_env names the environment variable with its key; model lists one on offer. May be given more than once, and model within it."`
+
+	Retain          time.Duration `default:"24h" help:"How long an ended session stays readable, and the most that a session can ask for."`
+	MaxSessions     int           `default:"10000" help:"How many sessions there may be, ended ones included."`
+	MaxReaders      int           `default:"20000" help:"How many readers all sessions may have together."`
+	MaxSessionBytes int64         `default:"16777216" help:"Bound of one session's events, in bytes; one that reaches it ends as failed."`
+	MaxTotalBytes   int64         `default:"1073741824" help:"Bound of all sessions' events together, in bytes."`
+	MaxHold         int           `default:"1048576" help:"How much text of an upstream is read on while its session is paused, in bytes."`
+	MaxBody         int64         `default:"4194304" help:"Bound of a request's body, in bytes."`
+
+	KeepAlive    time.Duration `default:"15s" help:"How long a stream may be silent before a keep-alive is sent."`
+	Retry        time.Duration `default:"1s" help:"How long EventSource is told to wait before it reconnects."`
+	WriteTimeout time.Duration `default:"30s" help:"How long one write to a reader may take before the reader is given up."`
+	SocketBuffer int           `default:"65536" help:"How much of a stream the kernel may hold for one reader, in bytes."`
+	Drain        time.Duration `default:"10s" help:"How long streams may go on once the server is told to end; a second signal ends it at once."`
+
+	UpstreamConnect time.Duration `default:"10s" help:"How long a connection to an upstream may take."`
+	UpstreamHeader  time.Duration `default:"2m" help:"How long an upstream may take to begin its answer."`
+	UpstreamIdle    time.Duration `default:"2m" help:"How long an upstream may be silent before its session ends as failed."`
+
+	AllowHost   []string `placeholder:"NAME" help:"Name under which the relay may be addressed, beside localhost and IP addresses; * for any, which is the default when it listens beyond loopback."`
+	AllowOrigin []string `placeholder:"URL" help:"Origin other than the relay's own whose pages may use the API, such as https://app.example.com."`
+
+	LogLevel slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
+}
+
+// validate checks what no other package would.
+func (c *serveCommand) validate() error {
+	for _, option := range [...]struct {
+		flag  string
+		value int64
+	}{
+		{"retain", int64(c.Retain)}, {"max-sessions", int64(c.MaxSessions)}, {"max-readers", int64(c.MaxReaders)},
+		{"max-session-bytes", c.MaxSessionBytes}, {"max-total-bytes", c.MaxTotalBytes}, {"max-hold", int64(c.MaxHold)},
+		{"max-body", c.MaxBody}, {"keep-alive", int64(c.KeepAlive)}, {"retry", int64(c.Retry)},
+		{"write-timeout", int64(c.WriteTimeout)}, {"socket-buffer", int64(c.SocketBuffer)}, {"drain", int64(c.Drain)},
+		{"upstream-connect", int64(c.UpstreamConnect)}, {"upstream-header", int64(c.UpstreamHeader)}, {"upstream-idle", int64(c.UpstreamIdle)},
+	} {
+		if option.value <= 0 {
+			return fmt.Errorf("--%s must be more than 0", option.flag)
+		}
+	}
+	return nil
+}
+
+// Run serves until ctx is done.
+func (c *serveCommand) Run(ctx context.Context, s streams) error {
+	if err := c.validate(); err != nil {
+		return err
+	}
+	logger := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: c.LogLevel}))
+	upstreams, err := c.upstreams(logger)
+	if err != nil {
+		return err
+	}
+	store := memstore.New()
+	manager, err := session.NewManager(store, session.Options{
+		Upstreams:     upstreams,
+		MaxSessions:   c.MaxSessions,
+		MaxReaders:    c.MaxReaders,
+		MaxBytes:      c.MaxSessionBytes,
+		MaxTotalBytes: c.MaxTotalBytes,
+		MaxHold:       c.MaxHold,
+		Retain:        c.Retain,
+		Logger:        logger,
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	defer listener.Close()
+	srv, err := server.New(server.Options{
+		Manager:      manager,
+		Level:        store.Level(),
+		Models:       upstreams.Models(),
+		Page:         frontend.Page(),
+		KeepAlive:    c.KeepAlive,
+		Retry:        c.Retry,
+		WriteTimeout: c.WriteTimeout,
+		Drain:        c.Drain,
+		MaxBody:      c.MaxBody,
+		SocketBuffer: c.SocketBuffer,
+		AllowHosts:   c.hosts(listener.Addr()),
+		AllowOrigins: c.AllowOrigin,
+		Logger:       logger,
+	})
+	if err != nil {
+		return err
+	}
+	// Not in a request: the first token session would wait for it.
+	if err := chunker.Load(); err != nil {
+		return err
+	}
+
+	// Sessions run on while their streams are drained.
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ran := make(chan error, 1)
+	go func() { ran <- manager.Run(running) }()
+	// A second signal has its usual effect.
+	context.AfterFunc(ctx, func() { signal.Reset() })
+	logger.Info("listening", "addr", listener.Addr().String(), "page", pageURL(listener.Addr()), "durability", store.Level())
+	err = srv.Serve(ctx, listener)
+	stop()
+	if ended := <-ran; !errors.Is(ended, context.Canceled) {
+		err = errors.Join(err, ended)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	logger.Info("stopped")
+	return err
+}
+
+func (c *serveCommand) upstreams(logger *slog.Logger) (*upstream.Set, error) {
+	var configs []upstream.Config
+	for _, u := range c.Upstream {
+		configs = append(configs, u.Config)
+	}
+	return upstream.New(configs, upstream.Options{
+		Connect: c.UpstreamConnect,
+		Header:  c.UpstreamHeader,
+		Idle:    c.UpstreamIdle,
+		Logger:  logger,
+	})
+}
+
+// hosts lists the names that requests may give. Who listens beyond loopback
+// has a name that we cannot know.
+func (c *serveCommand) hosts(at net.Addr) []string {
+	if tcp, ok := at.(*net.TCPAddr); ok && len(c.AllowHost) == 0 && !tcp.IP.IsLoopback() {
+		return []string{"*"}
+	}
+	return c.AllowHost
+}
+
+// pageURL is where a browser on this machine finds the page.
+func pageURL(at net.Addr) string {
+	if tcp, ok := at.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("http://localhost:%d/", tcp.Port)
+	}
+	return "http://" + at.String() + "/"
+}
