@@ -142,11 +142,12 @@ func cutFrame(w Wire) (f Frame, rest Wire, ok bool) {
 	if name, named := bytes.CutPrefix(event, []byte("event: ")); named {
 		name, event, hasData = bytes.Cut(name, []byte("\n"))
 		f.Kind = Kind(name)
+		hasData = hasData && f.Kind != KindText
 	}
 	f.Data, ok = bytes.CutPrefix(event, []byte("data: "))
 	n, err := strconv.ParseUint(string(id), 10, 64)
 	f.ID = FrameID(n)
-	return f, rest, ok && hasData && err == nil
+	return f, rest, ok && hasData && err == nil && id[0] != '0'
 }
 
 // appendString appends s, which must be valid UTF-8, as a JSON string on one

@@ -1,0 +1,448 @@
+// Package sessiontest holds implementations of the session package's
+// interfaces to what those interfaces say.
+package sessiontest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"tokenrelay/session"
+)
+
+// TestStore runs the conformance suite of session.Store. open returns an empty
+// store, and is called once for each test.
+func TestStore(t *testing.T, open func(t *testing.T) session.Store) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, session.Store)
+	}{
+		{"create", testCreate},
+		{"append and read from every id", testReadEveryID},
+		{"append commits each batch by itself", testAppendMany},
+		{"refused batches change nothing", testRefused},
+		{"repeated batch", testRepeated},
+		{"nothing after the terminal frame", testTerminal},
+		{"stale token is fenced", testFenced},
+		{"checkpoint comes back", testCheckpoint},
+		{"memory is not shared", testNotShared},
+		{"list", testList},
+		{"remove leaves a tombstone", testRemove},
+		{"aliases", testAliases},
+		{"reading while appending", testConcurrent},
+		{"level", testLevel},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
+	}
+}
+
+var created = time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
+
+// Record returns a record of a new session, as session.Manager makes it.
+func Record(who session.Principal, at time.Time) session.Record {
+	return session.Record{
+		Format: session.StoreFormat,
+		Info: session.Info{
+			ID: session.NewID(), Principal: who, Created: at,
+			Spec: session.Spec{Source: session.SourceSpec{Type: session.SourcePush}, Unit: "token", Encoding: "o200k_base", Retain: time.Hour, Metadata: map[string]string{"chat": "42"}},
+		},
+		State: session.Running,
+		Last:  1,
+	}
+}
+
+// Frames returns the frames after+1 to last of a log of text frames.
+func Frames(after, last session.FrameID) session.Wire {
+	var w session.Wire
+	for id := after + 1; id <= last; id++ {
+		w = session.Frame{ID: id, Data: fmt.Appendf(nil, `{"text":"%d\n"}`, id)}.AppendWire(w)
+	}
+	return w
+}
+
+func batch(r session.Record, token session.Token, after, last session.FrameID) session.Batch {
+	return session.Batch{ID: r.Info.ID, Token: token, After: after, Last: last, Frames: Frames(after, last), State: session.Running}
+}
+
+func create(t *testing.T, st session.Store, r session.Record) session.Token {
+	t.Helper()
+	token, err := st.Create(t.Context(), r, Frames(0, 1))
+	if err != nil {
+		t.Fatalf("Create = %v", err)
+	}
+	return token
+}
+
+func appendOne(t *testing.T, st session.Store, b session.Batch) error {
+	t.Helper()
+	errs := st.Append(t.Context(), []session.Batch{b})
+	if len(errs) != 1 {
+		t.Fatalf("Append of 1 batch gave %d errors", len(errs))
+	}
+	return errs[0]
+}
+
+func wantFrames(t *testing.T, st session.Store, id session.ID, after, last session.FrameID) {
+	t.Helper()
+	got, err := st.Read(t.Context(), id, after)
+	if want := Frames(after, last); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("Read after %d = %q, %v; want %q", after, got, err, want)
+	}
+}
+
+func testCreate(t *testing.T, st session.Store) {
+	r := Record("a", created)
+	if token := create(t, st, r); token != 1 {
+		t.Errorf("token of a new session = %d, want 1", token)
+	}
+	got, err := st.Load(t.Context(), r.Info.ID)
+	r.Token = 1
+	if err != nil || !reflect.DeepEqual(got, r) {
+		t.Errorf("Load = %+v, %v; want %+v", got, err, r)
+	}
+	wantFrames(t, st, r.Info.ID, 0, 1)
+	if _, err := st.Create(t.Context(), r, Frames(0, 1)); !errors.Is(err, session.ErrExists) {
+		t.Errorf("second Create = %v, want ErrExists", err)
+	}
+	if _, err := st.Load(t.Context(), session.NewID()); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("Load of no session = %v, want ErrNotFound", err)
+	}
+	if _, err := st.Read(t.Context(), session.NewID(), 0); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("Read of no session = %v, want ErrNotFound", err)
+	}
+}
+
+// Records of one, of several and of many frames: every id inside and between.
+func testReadEveryID(t *testing.T, st session.Store) {
+	r := Record("a", created)
+	token := create(t, st, r)
+	last := session.FrameID(1)
+	for _, n := range []session.FrameID{1, 1, 3, 20, 1, 200} {
+		if err := appendOne(t, st, batch(r, token, last, last+n)); err != nil {
+			t.Fatal(err)
+		}
+		last += n
+	}
+	for after := range last + 1 {
+		wantFrames(t, st, r.Info.ID, after, last)
+	}
+	_, err := st.Read(t.Context(), r.Info.ID, last+1)
+	if ahead, ok := errors.AsType[*session.AheadError](err); !ok || ahead.Last != last {
+		t.Errorf("Read past the end = %v, want an AheadError with last %d", err, last)
+	}
+}
+
+func testAppendMany(t *testing.T, st session.Store) {
+	var batches []session.Batch
+	var records []session.Record
+	for range 50 {
+		r := Record("a", created)
+		batches = append(batches, batch(r, create(t, st, r), 1, 4))
+		records = append(records, r)
+	}
+	batches[7].Token++
+	batches[9].After, batches[9].Frames = 2, Frames(2, 4)
+	batches[11].ID = session.NewID()
+	want := map[int]error{7: session.ErrFenced, 9: session.ErrConflict, 11: session.ErrNotFound}
+	for i, err := range st.Append(t.Context(), batches) {
+		last := session.FrameID(4)
+		if want[i] != nil {
+			last = 1
+		}
+		if !errors.Is(err, want[i]) {
+			t.Errorf("batch %d = %v, want %v", i, err, want[i])
+		}
+		wantFrames(t, st, records[i].Info.ID, 0, last)
+	}
+}
+
+func testRefused(t *testing.T, st session.Store) {
+	r := Record("a", created)
+	token := create(t, st, r)
+	good := batch(r, token, 1, 3)
+	for name, spoil := range map[string]func(*session.Batch){
+		"gap":           func(b *session.Batch) { b.After, b.Last, b.Frames = 2, 4, Frames(2, 4) },
+		"overlap":       func(b *session.Batch) { b.After, b.Frames = 0, Frames(0, 3) },
+		"wrong last":    func(b *session.Batch) { b.Last = 4 },
+		"too few":       func(b *session.Batch) { b.Frames = Frames(1, 2) },
+		"hole inside":   func(b *session.Batch) { b.Frames = append(Frames(1, 2), Frames(3, 4)...) },
+		"torn frame":    func(b *session.Batch) { b.Frames = b.Frames[:len(b.Frames)-1] },
+		"not a frame":   func(b *session.Batch) { b.Frames = session.Wire("data: 1\n\n") },
+		"a later token": func(b *session.Batch) { b.Token++ },
+	} {
+		spoilt := good
+		spoilt.Frames = slices.Clone(good.Frames)
+		spoil(&spoilt)
+		if err := appendOne(t, st, spoilt); !errors.Is(err, session.ErrConflict) && !errors.Is(err, session.ErrFenced) {
+			t.Errorf("%s: Append = %v, want a refusal", name, err)
+		}
+		wantFrames(t, st, r.Info.ID, 0, 1)
+	}
+	if err := appendOne(t, st, good); err != nil {
+		t.Errorf("the good batch after the refused ones = %v", err)
+	}
+}
+
+// Who does not know whether a batch was committed sends it again.
+func testRepeated(t *testing.T, st session.Store) {
+	r := Record("a", created)
+	token := create(t, st, r)
+	b := batch(r, token, 1, 3)
+	if err := appendOne(t, st, b); err != nil {
+		t.Fatal(err)
+	}
+	if err := appendOne(t, st, b); !errors.Is(err, session.ErrConflict) {
+		t.Errorf("the same batch again = %v, want ErrConflict", err)
+	}
+	wantFrames(t, st, r.Info.ID, 0, 3)
+	empty := session.Batch{ID: r.Info.ID, Token: token, After: 3, Last: 3, State: session.Running}
+	for range 2 {
+		if err := appendOne(t, st, empty); err != nil {
+			t.Errorf("batch without frames = %v", err)
+		}
+	}
+}
+
+func testTerminal(t *testing.T, st session.Store) {
+	r := Record("a", created)
+	token := create(t, st, r)
+	b := batch(r, token, 1, 2)
+	b.State = session.Done
+	if err := appendOne(t, st, b); err != nil {
+		t.Fatal(err)
+	}
+	if err := appendOne(t, st, batch(r, token, 2, 3)); !errors.Is(err, session.ErrConflict) {
+		t.Errorf("Append after the end = %v, want ErrConflict", err)
+	}
+	if got, err := st.Load(t.Context(), r.Info.ID); err != nil || got.State != session.Done || got.Last != 2 {
+		t.Errorf("Load = %v %d, %v; want done 2", got.State, got.Last, err)
+	}
+}
+
+func testFenced(t *testing.T, st session.Store) {
+	r := Record("a", created)
+	old := create(t, st, r)
+	taken, err := st.Acquire(t.Context(), r.Info.ID)
+	if err != nil || taken.Token != old+1 || taken.Last != 1 {
+		t.Fatalf("Acquire = token %d last %d, %v; want %d 1", taken.Token, taken.Last, err, old+1)
+	}
+	if err := appendOne(t, st, batch(r, taken.Token, 1, 2)); err != nil {
+		t.Fatal(err)
+	}
+	// A zombie that sends on without waiting for its refusal: the ids of the
+	// second batch would fit.
+	errs := st.Append(t.Context(), []session.Batch{batch(r, old, 1, 2), batch(r, old, 2, 3)})
+	for i, err := range errs {
+		if !errors.Is(err, session.ErrFenced) {
+			t.Errorf("batch %d of a former owner = %v, want ErrFenced", i, err)
+		}
+	}
+	wantFrames(t, st, r.Info.ID, 0, 2)
+	if _, err := st.Acquire(t.Context(), session.NewID()); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("Acquire of no session = %v, want ErrNotFound", err)
+	}
+}
+
+func testCheckpoint(t *testing.T, st session.Store) {
+	r := Record("a", created)
+	token := create(t, st, r)
+	five := int64(5)
+	want := session.Checkpoint{
+		Position: 17, Held: "Hel\xc3", Producers: map[string]uint64{"p1": 3, "p2": 9},
+		Usage: session.Usage{Output: &five, Source: session.UsageReported},
+	}
+	b := batch(r, token, 1, 2)
+	b.Checkpoint = want
+	if err := appendOne(t, st, b); err != nil {
+		t.Fatal(err)
+	}
+	// Held text moves on though no frame came of it.
+	want.Held += "\xa9lo"
+	b = session.Batch{ID: r.Info.ID, Token: token, After: 2, Last: 2, State: session.Paused, Checkpoint: want}
+	if err := appendOne(t, st, b); err != nil {
+		t.Fatal(err)
+	}
+	got, err := st.Acquire(t.Context(), r.Info.ID)
+	if err != nil || !reflect.DeepEqual(got.Checkpoint, want) || got.State != session.Paused {
+		t.Errorf("Acquire = %+v %v, %v; want %+v paused", got.Checkpoint, got.State, err, want)
+	}
+}
+
+func testNotShared(t *testing.T, st session.Store) {
+	r := Record("a", created)
+	token := create(t, st, r)
+	b := batch(r, token, 1, 3)
+	if err := appendOne(t, st, b); err != nil {
+		t.Fatal(err)
+	}
+	for i := range b.Frames {
+		b.Frames[i] = 'x' // the pump uses its buffer again
+	}
+	got, _ := st.Read(t.Context(), r.Info.ID, 0)
+	_ = append(got, "junk"...)
+	if err := appendOne(t, st, batch(r, token, 3, 4)); err != nil {
+		t.Fatal(err)
+	}
+	wantFrames(t, st, r.Info.ID, 0, 4)
+}
+
+func testList(t *testing.T, st session.Store) {
+	var want []session.ID
+	for i := range 10 {
+		// Two each in one millisecond; and not in the order of creation.
+		r := Record("a", created.Add(time.Duration((i*7%10)/2)*time.Millisecond))
+		create(t, st, r)
+		create(t, st, Record("b", created))
+	}
+	all, err := st.List(t.Context(), "a", session.Cursor{}, 100)
+	if err != nil || len(all) != 10 {
+		t.Fatalf("List = %d records, %v; want 10", len(all), err)
+	}
+	if !slices.IsSortedFunc(all, func(a, b session.Record) int { return b.Info.Created.Compare(a.Info.Created) }) {
+		t.Errorf("List is not newest first")
+	}
+	for _, r := range all {
+		want = append(want, r.Info.ID)
+	}
+	for size := 1; size <= 11; size++ {
+		var got []session.ID
+		for at := (session.Cursor{}); ; {
+			page, err := st.List(t.Context(), "a", at, size)
+			if err != nil || len(page) > size {
+				t.Fatalf("List of %d = %d records, %v", size, len(page), err)
+			}
+			if len(page) == 0 {
+				break
+			}
+			for _, r := range page {
+				got = append(got, r.Info.ID)
+			}
+			last := page[len(page)-1].Info
+			at = session.Cursor{Created: last.Created, ID: last.ID}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("pages of %d hold %v, want %v", size, got, want)
+		}
+	}
+	// A cursor stays good when its session goes.
+	at := session.Cursor{Created: all[3].Info.Created, ID: all[3].Info.ID}
+	if err := st.Remove(t.Context(), at.ID, session.Deleted); err != nil {
+		t.Fatal(err)
+	}
+	if page, err := st.List(t.Context(), "a", at, 1); err != nil || len(page) != 1 || page[0].Info.ID != want[4] {
+		t.Errorf("List after a removed session = %v, %v; want %v", page, err, want[4])
+	}
+	if page, err := st.List(t.Context(), "nobody", session.Cursor{}, 10); err != nil || len(page) != 0 {
+		t.Errorf("List of nobody = %v, %v; want none", page, err)
+	}
+}
+
+func testRemove(t *testing.T, st session.Store) {
+	r := Record("a", created)
+	token := create(t, st, r)
+	id := r.Info.ID
+	if err := st.Remove(t.Context(), id, session.Expired); err != nil {
+		t.Fatal(err)
+	}
+	_, loadErr := st.Load(t.Context(), id)
+	_, readErr := st.Read(t.Context(), id, 0)
+	_, acquireErr := st.Acquire(t.Context(), id)
+	for name, err := range map[string]error{
+		"Load": loadErr, "Read": readErr, "Acquire": acquireErr,
+		"Append": appendOne(t, st, batch(r, token, 1, 2)),
+		"Remove": st.Remove(t.Context(), id, session.Deleted),
+	} {
+		gone, ok := errors.AsType[*session.GoneError](err)
+		if !ok || gone.Reason != session.Expired || gone.Principal != "a" {
+			t.Errorf("%s of a removed session = %v, want gone: expired", name, err)
+		}
+	}
+	if _, err := st.Create(t.Context(), r, Frames(0, 1)); !errors.Is(err, session.ErrExists) {
+		t.Errorf("Create with a removed session's id = %v, want ErrExists", err)
+	}
+	if page, err := st.List(t.Context(), "a", session.Cursor{}, 10); err != nil || len(page) != 0 {
+		t.Errorf("List = %v, %v; want none", page, err)
+	}
+	if err := st.Remove(t.Context(), session.NewID(), session.Expired); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("Remove of no session = %v, want ErrNotFound", err)
+	}
+}
+
+func testAliases(t *testing.T, st session.Store) {
+	a, b, other := Record("a", created), Record("a", created), Record("o", created)
+	for _, r := range []session.Record{a, b, other} {
+		create(t, st, r)
+	}
+	ctx := t.Context()
+	if id, err := st.Bind(ctx, "a", "chat-1", a.Info.ID); err != nil || id != a.Info.ID {
+		t.Fatalf("Bind = %v, %v", id, err)
+	}
+	if id, err := st.Bind(ctx, "a", "chat-1", b.Info.ID); !errors.Is(err, session.ErrExists) || id != a.Info.ID {
+		t.Errorf("Bind of a bound name = %v, %v; want the bound id and ErrExists", id, err)
+	}
+	if _, err := st.Bind(ctx, "o", "chat-1", other.Info.ID); err != nil {
+		t.Errorf("Bind of the same name for another principal = %v", err)
+	}
+	if _, err := st.Bind(ctx, "o", "chat-2", a.Info.ID); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("Bind of another's session = %v, want ErrNotFound", err)
+	}
+	if id, err := st.Resolve(ctx, "a", "chat-1"); err != nil || id != a.Info.ID {
+		t.Errorf("Resolve = %v, %v; want %v", id, err, a.Info.ID)
+	}
+	if _, err := st.Resolve(ctx, "a", "nothing"); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("Resolve of no name = %v, want ErrNotFound", err)
+	}
+	if err := st.Remove(ctx, a.Info.ID, session.Deleted); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.Resolve(ctx, "a", "chat-1"); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("Resolve after Remove = %v, want ErrNotFound", err)
+	}
+	if _, err := st.Bind(ctx, "a", "chat-1", b.Info.ID); err != nil {
+		t.Errorf("Bind of a freed name = %v", err)
+	}
+}
+
+func testConcurrent(t *testing.T, st session.Store) {
+	const frames = 300
+	r := Record("a", created)
+	token := create(t, st, r)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for last := session.FrameID(0); last < frames; {
+				w, err := st.Read(ctx, r.Info.ID, last)
+				if err != nil {
+					t.Errorf("Read after %d = %v", last, err)
+					return
+				}
+				if last, _, err = w.Check(last); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for last := session.FrameID(1); last < frames; last++ {
+		if err := appendOne(t, st, batch(r, token, last, last+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	readers.Wait()
+}
+
+func testLevel(t *testing.T, st session.Store) {
+	switch st.Level() {
+	case session.LevelMemory, session.LevelProcess, session.LevelPower:
+	default:
+		t.Errorf("Level = %q", st.Level())
+	}
+}
