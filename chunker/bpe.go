@@ -116,7 +116,8 @@ func (v *vocabulary) mergeShort(next []int32, piece []byte) {
 	}
 }
 
-// mergeLong finds the tokens of piece with a heap of pairs, in O(n log n).
+// mergeLong finds the tokens of piece, of less than 64 KiB, with a heap of
+// pairs, in O(n log n).
 func (v *vocabulary) mergeLong(next []int32, piece []byte) {
 	n := int32(len(piece))
 	prev := make([]int32, n) // where the token before the one at the index starts

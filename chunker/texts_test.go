@@ -80,6 +80,7 @@ func long() map[string]string {
 		"cjk":       strings.Repeat("语", 2000),
 		"caseless":  "亚洲" + strings.Repeat("AV", 2000) + "s",
 		"marks":     "a" + strings.Repeat("\u0301", 3000),
+		"replaced":  "é" + strings.Repeat("\u0301", 126) + "\xe4\xb8", // U+FFFD across the limit, at Flush
 		"emoji":     strings.Repeat("👩\u200d", 700),
 		"flags":     strings.Repeat("🇩", 301),
 		"invalid":   strings.Repeat("\xe4\xb8", 3000),
