@@ -121,7 +121,7 @@ export class Chat {
   get why(): string {
     if (this.end === undefined) return '';
     const { outcome, reason, message } = this.end;
-    return message || (reason === outcome || (outcome === 'done' && reason === 'stop') ? '' : reason);
+    return message || (reason === outcome || (outcome === 'done' && reason === 'stop') ? '' : reason.replaceAll('_', ' '));
   }
 
   get place(): Place {
