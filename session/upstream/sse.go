@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// maxEventLine bounds one line of a stream, in bytes; a longer one is
-// bufio.ErrTooLong.
-const maxEventLine = 4 << 20
+// maxEvent bounds one line of a stream, and the data of one event, in bytes;
+// more is bufio.ErrTooLong.
+const maxEvent = 4 << 20
 
 // An Event is one server-sent event.
 type Event struct {
@@ -35,7 +35,7 @@ func Events(r io.Reader) iter.Seq2[Event, error] {
 			any   bool // data lines, even empty ones
 			id    string
 		)
-		lines.Buffer(nil, maxEventLine)
+		lines.Buffer(nil, maxEvent)
 		lines.Split(splitLines())
 		for lines.Scan() {
 			line := lines.Bytes()
@@ -59,6 +59,10 @@ func Events(r io.Reader) iter.Seq2[Event, error] {
 			value = bytes.TrimPrefix(value, []byte(" "))
 			switch string(field) {
 			case "data":
+				if data.Len()+len(value) >= maxEvent {
+					yield(Event{}, bufio.ErrTooLong)
+					return
+				}
 				data.Write(value)
 				data.WriteByte('\n')
 				any = true
@@ -85,20 +89,24 @@ func Events(r io.Reader) iter.Seq2[Event, error] {
 func splitLines() bufio.SplitFunc {
 	afterCR := false
 	return func(data []byte, atEOF bool) (advance int, line []byte, err error) {
+		// A line feed that belongs to it goes with the next line: for an
+		// advance without a line the Scanner would read on first.
+		start := 0
 		if afterCR && len(data) > 0 {
 			afterCR = false
 			if data[0] == '\n' {
-				return 1, nil, nil
+				start = 1
 			}
 		}
-		i := bytes.IndexAny(data, "\r\n")
+		i := bytes.IndexAny(data[start:], "\r\n")
 		switch {
 		case i >= 0:
-			afterCR = data[i] == '\r'
-			return i + 1, data[:i], nil
+			end := start + i
+			afterCR = data[end] == '\r'
+			return end + 1, data[start:end], nil
 		case atEOF:
 			return len(data), nil, nil // a line that nothing ends
 		}
-		return 0, nil, nil
+		return start, nil, nil
 	}
 }
