@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -54,8 +57,12 @@ func (s *Set) newChat(p provider, model string, messages json.RawMessage) (*chat
 	return &chat{set: s, provider: p, body: body}, err
 }
 
-// errIdle is the cause of a context that fell silent.
-var errIdle = errors.New("silent for too long")
+var (
+	// errIdle is the cause of a context that fell silent.
+	errIdle = errors.New("silent for too long")
+	// errNoAnswer reports a connection that ended before an answer began.
+	errNoAnswer = errors.New("no answer")
+)
 
 // Deltas asks the provider and yields what it streams. It can only start at 0.
 func (c *chat) Deltas(ctx context.Context, from int64) iter.Seq2[session.Delta, error] {
@@ -66,7 +73,7 @@ func (c *chat) Deltas(ctx context.Context, from int64) iter.Seq2[session.Delta, 
 		}
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		d := &chatDecoder{yield: yield}
+		d := &chatDecoder{yield: yield, failed: c.reported}
 		err := c.stream(ctx, cancel, d)
 		if err != nil && !d.left {
 			yield(session.Delta{}, c.failure(ctx, err))
@@ -88,11 +95,11 @@ func (c *chat) stream(ctx context.Context, cancel context.CancelCauseFunc, d *ch
 	}
 	response, err := c.set.client.Do(request)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return errorAnswer(response)
+		return c.errorAnswer(response)
 	}
 	if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != "text/event-stream" {
 		return &session.Failure{Code: CodeMalformed, Message: fmt.Sprintf("the provider answered with %q instead of a stream", kind)}
@@ -100,6 +107,8 @@ func (c *chat) stream(ctx context.Context, cancel context.CancelCauseFunc, d *ch
 	idle := time.AfterFunc(c.set.opts.Idle, func() { cancel(errIdle) })
 	defer idle.Stop()
 	for event, err := range Events(response.Body) {
+		// What takes the deltas may wait for long: that is not the provider's silence.
+		idle.Stop()
 		if err != nil {
 			if d.finished {
 				break // whole: only its farewell is missing
@@ -109,6 +118,9 @@ func (c *chat) stream(ctx context.Context, cancel context.CancelCauseFunc, d *ch
 		if event.Data == "[DONE]" {
 			d.finish()
 			return nil
+		}
+		if event.Name == "error" {
+			return c.reported(json.RawMessage(event.Data))
 		}
 		if err := d.take(event.Data); err != nil {
 			return err
@@ -135,30 +147,28 @@ func (c *chat) failure(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*session.Failure](err); ok {
 		return err
 	}
+	idle := errors.Is(context.Cause(ctx), errIdle)
+	if ctx.Err() != nil && !idle {
+		return context.Cause(ctx)
+	}
 	c.set.opts.Logger.Warn("upstream broke", "upstream", c.provider.Name, "error", err)
 	var network net.Error
 	var dial *net.OpError
 	switch {
-	case errors.Is(context.Cause(ctx), errIdle):
+	case idle:
 		return &session.Failure{Code: CodeIdle, Message: fmt.Sprintf("the provider sent nothing for %v", c.set.opts.Idle)}
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.As(err, &dial) && dial.Op == "dial":
-		return &session.Failure{Code: CodeUnreachable, Message: "the provider cannot be reached"}
-	case errors.As(err, &network) && network.Timeout():
+	case errors.As(err, &network) && network.Timeout() && !(errors.As(err, &dial) && dial.Op == "dial"):
 		return &session.Failure{Code: CodeTimeout, Message: "the provider did not answer in time"}
+	case errors.Is(err, errNoAnswer):
+		return &session.Failure{Code: CodeUnreachable, Message: "the provider cannot be reached"}
 	}
 	return &session.Failure{Code: CodeTruncated, Message: "the provider's stream broke off"}
 }
 
 // errorAnswer makes a failure of an answer that is no stream.
-func errorAnswer(response *http.Response) *session.Failure {
+func (c *chat) errorAnswer(response *http.Response) *session.Failure {
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
-	message := http.StatusText(response.StatusCode)
-	var answer struct{ Error json.RawMessage }
-	if json.Unmarshal(body, &answer) == nil && len(answer.Error) > 0 {
-		message = errorMessage(answer.Error)
-	}
+	message := c.errorMessage(body, http.StatusText(response.StatusCode))
 	switch response.StatusCode {
 	case http.StatusTooManyRequests:
 		return &session.Failure{Code: CodeRateLimited, Message: message}
@@ -169,15 +179,28 @@ func errorAnswer(response *http.Response) *session.Failure {
 	return &session.Failure{Code: CodeError, Message: fmt.Sprintf("%d: %s", response.StatusCode, message)}
 }
 
-// errorMessage reads the message of an error, which is an object or, with some
-// providers, a string.
-func errorMessage(raw json.RawMessage) string {
+// reported makes a failure of an error within a stream.
+func (c *chat) reported(raw json.RawMessage) *session.Failure {
+	return &session.Failure{Code: CodeError, Message: c.errorMessage(raw, "the provider reported an error")}
+}
+
+// errorMessage reads the message of an error: {"error":…} around an object
+// with a message or, with some providers, a string; or either of these alone.
+// It returns otherwise if there is none.
+func (c *chat) errorMessage(raw json.RawMessage, otherwise string) string {
+	var outer struct{ Error json.RawMessage }
+	if json.Unmarshal(raw, &outer) == nil && len(outer.Error) > 0 {
+		raw = outer.Error
+	}
 	var object struct{ Message string }
 	var text string
 	if json.Unmarshal(raw, &object) != nil {
 		json.Unmarshal(raw, &text)
 	}
-	message := cmp.Or(object.Message, text, "the provider reported an error")
+	message := cmp.Or(object.Message, text, otherwise)
+	if c.provider.key != "" {
+		message = strings.ReplaceAll(message, c.provider.key, "…")
+	}
 	if len(message) > maxErrorMessage {
 		message = message[:cutAt(message, maxErrorMessage)] + "…"
 	}
@@ -187,8 +210,9 @@ func errorMessage(raw json.RawMessage) string {
 // A chatDecoder turns chunks of a chat completion into deltas.
 type chatDecoder struct {
 	yield     func(session.Delta, error) bool
-	left      bool // yield wants no more
-	finished  bool // the finish reason has come
+	failed    func(json.RawMessage) *session.Failure // makes a failure of a chunk's error
+	left      bool                                   // yield wants no more
+	finished  bool                                   // the finish reason has come
 	reason    string
 	text      halves
 	reasoning halves
@@ -230,14 +254,14 @@ func (d *chatDecoder) take(data string) error {
 		return &session.Failure{Code: CodeMalformed, Message: "the provider sent a chunk that is not JSON of its protocol"}
 	}
 	if len(chunk.Error) > 0 && string(chunk.Error) != "null" {
-		return &session.Failure{Code: CodeError, Message: errorMessage(chunk.Error)}
+		return d.failed(chunk.Error)
 	}
 	for _, choice := range chunk.Choices {
 		if choice.Index != 0 {
 			continue
 		}
 		reasoning := choice.Delta.ReasoningContent
-		if len(reasoning) == 0 {
+		if s := string(reasoning); s == "" || s == "null" || s == `""` {
 			reasoning = choice.Delta.Reasoning
 		}
 		if err := d.string(session.DeltaReasoning, &d.reasoning, reasoning); err != nil {
@@ -251,8 +275,12 @@ func (d *chatDecoder) take(data string) error {
 				return err
 			}
 		}
-		if choice.FinishReason != nil {
-			d.finished, d.reason = true, *choice.FinishReason
+		switch reason := choice.FinishReason; {
+		case reason == nil || *reason == "": // some providers send "" until the end
+		case *reason == "error":
+			return d.failed(nil)
+		default:
+			d.finished, d.reason = true, *reason
 		}
 	}
 	if u := chunk.Usage; u != nil {
@@ -267,9 +295,18 @@ func (d *chatDecoder) string(kind session.DeltaKind, of *halves, raw json.RawMes
 		return &session.Failure{Code: CodeMalformed, Message: "the provider sent a chunk whose text is not a string"}
 	}
 	if text != "" {
+		if kind == session.DeltaText {
+			d.endReasoning()
+		}
 		d.send(session.Delta{Kind: kind, Text: text})
 	}
 	return nil
+}
+
+func (d *chatDecoder) endReasoning() {
+	if rest := d.reasoning.end(); rest != "" {
+		d.send(session.Delta{Kind: session.DeltaReasoning, Text: rest})
+	}
 }
 
 func (d *chatDecoder) toolCall(call chatToolCall) error {
@@ -288,19 +325,23 @@ func (d *chatDecoder) toolCall(call chatToolCall) error {
 	for first := true; first || arguments != ""; first = false {
 		piece := arguments[:cutAt(arguments, maxArguments)]
 		arguments = arguments[len(piece):]
-		data, err := json.Marshal(struct {
-			Index     int    `json:"index"`
-			ID        string `json:"id,omitempty"`
-			Name      string `json:"name,omitempty"`
-			Arguments string `json:"arguments"`
-		}{call.Index, call.ID, call.Function.Name, piece})
-		if err != nil {
-			return err
-		}
-		d.send(session.Delta{Kind: session.DeltaToolCall, Data: data})
+		d.sendToolCall(call.Index, call.ID, call.Function.Name, piece)
 		call.ID, call.Function.Name = "", ""
 	}
 	return nil
+}
+
+func (d *chatDecoder) sendToolCall(index int, id, name, arguments string) {
+	data, err := json.Marshal(struct {
+		Index     int    `json:"index"`
+		ID        string `json:"id,omitempty"`
+		Name      string `json:"name,omitempty"`
+		Arguments string `json:"arguments"`
+	}{index, id, name, arguments})
+	if err != nil {
+		panic(err) // strings and numbers only
+	}
+	d.send(session.Delta{Kind: session.DeltaToolCall, Data: data})
 }
 
 // cutAt is where the last character ends that fits into the first n bytes.
@@ -316,8 +357,14 @@ func cutAt(s string, n int) int {
 
 // finish yields what was held back, and the end.
 func (d *chatDecoder) finish() {
+	d.endReasoning()
 	if rest := d.text.end(); rest != "" {
 		d.send(session.Delta{Kind: session.DeltaText, Text: rest})
+	}
+	for _, index := range slices.Sorted(maps.Keys(d.arguments)) {
+		if rest := d.arguments[index].end(); rest != "" {
+			d.sendToolCall(index, "", "", rest)
+		}
 	}
 	d.send(session.Delta{Kind: session.DeltaFinish, Reason: cmp.Or(d.reason, session.ReasonStop)})
 }

@@ -29,7 +29,7 @@ const (
 
 // Codes of the failures that an upstream session can end with.
 const (
-	CodeUnreachable  = "upstream_unreachable"  // no connection
+	CodeUnreachable  = "upstream_unreachable"  // no connection, or none that lasted until an answer
 	CodeTimeout      = "upstream_timeout"      // no answer
 	CodeUnauthorized = "upstream_unauthorized" // the relay's key was refused
 	CodeRateLimited  = "upstream_rate_limited" // 429
@@ -57,7 +57,7 @@ type Config struct {
 type Options struct {
 	Connect time.Duration // until there is a connection
 	Header  time.Duration // from there until the answer begins
-	Idle    time.Duration // between two events of a stream
+	Idle    time.Duration // between two events of a stream; its comments are none
 	Logger  *slog.Logger  // takes why a stream broke; nil discards it
 }
 
@@ -105,7 +105,7 @@ func New(configs []Config, o Options) (*Set, error) {
 			return nil, fmt.Errorf("upstream %q: name must be letters, digits, - and _", c.Name)
 		case slices.ContainsFunc(set.providers, func(other provider) bool { return other.Name == c.Name }):
 			return nil, fmt.Errorf("upstream %s: there are two of that name", c.Name)
-		case err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.RawQuery != "" || base.User != nil:
+		case err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.RawQuery != "" || base.Fragment != "" || base.User != nil:
 			return nil, fmt.Errorf("upstream %s: base_url must be such as https://api.openai.com/v1", c.Name)
 		}
 		if c.KeyEnv != "" {
@@ -133,6 +133,9 @@ func (s *Set) Models() []string {
 // name of a model that one provider lists, or any name if there is only one
 // provider.
 func (s *Set) Open(spec session.SourceSpec) (session.Source, error) {
+	if len(s.providers) == 0 {
+		return nil, &session.InvalidError{Field: "source.type", Reason: "this relay has no upstream: start it with --upstream"}
+	}
 	p, model, ok := s.find(spec.Model)
 	if !ok {
 		return nil, &session.InvalidError{Field: "source.model", Reason: fmt.Sprintf("no upstream has %q: name it as one of %s, followed by / and the model", spec.Model, s.names())}

@@ -1,0 +1,85 @@
+package upstream_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+
+	"tokenrelay/session/upstream"
+)
+
+const testKey = "sk-test-0123456789"
+
+// newSet returns a set with one provider named p, whose answers handle gives.
+// They are connected by net.Pipe, so that a synctest bubble holds them both.
+func newSet(t *testing.T, o upstream.Options, handle http.HandlerFunc) *upstream.Set {
+	t.Helper()
+	t.Setenv("TEST_UPSTREAM_KEY", testKey)
+	set, err := upstream.New([]upstream.Config{{Name: "p", BaseURL: "http://provider.test/v1/", KeyEnv: "TEST_UPSTREAM_KEY"}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	set.Dial(l.dial)
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Only then does the server watch for the client's leaving.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Errorf("request body: %v", err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		handle(w, r)
+	})}
+	var serving sync.WaitGroup
+	serving.Go(func() { srv.Serve(l) })
+	t.Cleanup(func() {
+		set.CloseIdle()
+		srv.Close()
+		serving.Wait()
+	})
+	return set
+}
+
+// A pipeListener accepts what dial connects.
+type pipeListener struct {
+	conns  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.conns <- server:
+		return client, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return pipeAddr{} }
+
+type pipeAddr struct{}
+
+func (pipeAddr) Network() string { return "pipe" }
+func (pipeAddr) String() string  { return "pipe" }
