@@ -127,6 +127,9 @@ func testCancel(t *testing.T, want SourceWant, s session.Source) {
 			}
 		})
 		cancel()
+		if when.IsZero() {
+			continue // it was the error at the end
+		}
 		if took := time.Since(when); took > promptly {
 			t.Errorf("context ended at delta %d: the source went on for %v", n, took)
 		}
