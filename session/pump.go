@@ -227,7 +227,7 @@ func (p *pump) emit() {
 		if !d.kind.Terminal() && !p.pace.due() {
 			return
 		}
-		if full := p.full(); full != nil && !d.kind.Terminal() {
+		if full := p.full(); full != nil && !d.kind.Terminal() && p.shown >= p.owed {
 			p.finish(KindFailed, ReasonError, full)
 			return
 		}
@@ -247,12 +247,10 @@ func (p *pump) emit() {
 	}
 }
 
-// full returns why no further text may be framed. What a producer was told is
-// safe is framed all the same; that is less than one frame.
+// full returns why no further text may be framed, nil if it may. What a
+// producer was told is safe is framed all the same; that is less than a frame.
 func (p *pump) full() *Failure {
 	switch {
-	case p.shown < p.owed:
-		return nil
 	case p.size+int64(len(p.wire)) >= p.limits.session:
 		return &Failure{CodeSessionFull, "the session has reached its limit of bytes"}
 	case p.limits.total.over():
@@ -386,6 +384,11 @@ func (p *pump) append(c *command) error {
 		case !known && len(p.check.Producers) >= MaxProducers:
 			return &InvalidError{"producer", "the session has as many producers as it may"}
 		}
+	}
+	if full := p.full(); full != nil {
+		p.flushNow()
+		p.finish(KindFailed, ReasonError, full)
+		return ErrFull
 	}
 	if a.Event != "" {
 		p.takeEvent(a.Event, a.Data)
