@@ -3,6 +3,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -76,6 +77,69 @@ export async function startUpstream(cleanup, fixtures) {
   await mock.start();
   cleanup.add(() => mock.stop());
   return ['--upstream', `name=aimock,base_url=${mock.url}/v1,model=gpt-4o`];
+}
+
+/** Stands between browser and server and breaks, in the middle of whatever passes. */
+export async function startBadNetwork(to) {
+  const { port } = new URL(to);
+  const pairs = new Set();
+  let left = Infinity; // bytes to the browser until all lines break
+  let broken;
+  let isDown = false;
+  const breakAll = () => {
+    for (const [browser, server] of pairs) {
+      browser.resetAndDestroy();
+      server.destroy();
+    }
+    left = Infinity;
+    broken?.();
+  };
+  const listener = createServer((browser) => {
+    if (isDown) {
+      network.refused++;
+      browser.resetAndDestroy();
+      return;
+    }
+    const server = connect(Number(port), '127.0.0.1');
+    const pair = [browser, server];
+    pairs.add(pair);
+    for (const socket of pair) {
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        pairs.delete(pair);
+        browser.destroy();
+        server.destroy();
+      });
+    }
+    browser.pipe(server);
+    server.on('data', (data) => {
+      // The first part has to have left before the reset, which drops what is in the socket.
+      browser.write(data.subarray(0, left), left < data.length ? () => setImmediate(breakAll) : undefined);
+      left -= Math.min(left, data.length);
+    });
+  });
+  await once(listener.listen(0, '127.0.0.1'), 'listening');
+  const network = {
+    url: `http://127.0.0.1:${listener.address().port}/`,
+    refused: 0,
+    breakAfter(bytes) {
+      left = bytes;
+      return new Promise((resolve) => (broken = resolve));
+    },
+    down() {
+      isDown = true;
+      breakAll();
+    },
+    up() {
+      isDown = false;
+    },
+    async close() {
+      breakAll();
+      listener.close();
+      await once(listener, 'close');
+    },
+  };
+  return network;
 }
 
 export async function startBrowser(cleanup) {

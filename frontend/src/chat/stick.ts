@@ -8,6 +8,7 @@ export class Stick {
   readonly #onChange: (stuck: boolean) => void;
   #stuck = true;
   #top = 0; // where the element was last known to be
+  #height = 0; // of the content, when it was last followed
 
   constructor(element: HTMLElement, onChange: (stuck: boolean) => void) {
     this.#element = element;
@@ -22,13 +23,18 @@ export class Stick {
   /** The content has grown. */
   follow(): void {
     if (!this.#stuck) return;
-    this.#element.scrollTop = this.#element.scrollHeight;
+    const { scrollHeight, clientHeight } = this.#element;
+    const height = scrollHeight - clientHeight;
+    if (height === this.#height) return; // most text goes into a line that is there
+    this.#height = height;
+    this.#element.scrollTop = height;
     this.#top = this.#element.scrollTop;
   }
 
   /** Goes to the end and stays there. */
   toEnd(): void {
     this.#set(true);
+    this.#height = -1;
     this.follow();
   }
 

@@ -1,14 +1,16 @@
 /** The answer on the page: text only ever appended, never parsed. */
 
 /**
- * Past the first length, in UTF-16 code units, a text node is left alone after
- * its next space and a new one begun; past the second, without one. So a frame
- * shapes little text again, and no cluster is torn unless a text has no spaces.
+ * Lengths in UTF-16 code units. Text goes into blocks, so that a frame lays out
+ * the last one alone, and in those into nodes, so that it shapes little again.
+ * A block ends at the first newline past BLOCK, a node at the first space past
+ * NODE, so no cluster is torn; a text without spaces fills its nodes to LIMIT.
  */
-const NODE_LENGTH = 512;
-const NODE_LIMIT = 4096;
+const BLOCK = 2048;
+const NODE = 512;
+const LIMIT = 4096;
 
-/** Past this length the attribute is not written with each frame. */
+/** Past this length, in UTF-16 code units, the attribute is not written with each frame. */
 const LARGE = 1 << 16;
 
 const LARGE_INTERVAL = 250; // milliseconds
@@ -20,7 +22,9 @@ const LARGE_INTERVAL = 250; // milliseconds
 export class Transcript {
   readonly #element: HTMLElement;
   #text = '';
-  #tail: Text | undefined;
+  #block: HTMLElement | undefined;
+  #size = 0; // of the block
+  #node: Text | undefined;
   #written = 0; // time of the last write of the attribute
 
   constructor(element: HTMLElement) {
@@ -34,21 +38,26 @@ export class Transcript {
 
   clear(): void {
     this.#text = '';
-    this.#tail = undefined;
     this.#element.replaceChildren();
+    this.#block = undefined;
+    this.#begin();
     this.sync();
   }
 
-  /** Draws more. */
   append(text: string): void {
     if (text === '') return;
+    let previous = this.#text.at(-1) ?? '\n';
     this.#text += text;
-    if (this.#tail === undefined || isFull(this.#tail)) {
-      this.#tail = document.createTextNode(text);
-      this.#element.append(this.#tail);
-    } else {
-      this.#tail.appendData(text);
+    let rest = text;
+    while (this.#size + rest.length > BLOCK) {
+      const end = endOfLine(rest, Math.max(0, BLOCK - this.#size), previous);
+      if (end < 0) break;
+      this.#write(rest.slice(0, end));
+      this.#begin();
+      rest = rest.slice(end + 1);
+      previous = '\n';
     }
+    this.#write(rest);
     if (this.#text.length < LARGE || performance.now() - this.#written > LARGE_INTERVAL) this.sync();
   }
 
@@ -57,8 +66,45 @@ export class Transcript {
     this.#element.setAttribute('data-source', this.#text);
     this.#written = performance.now();
   }
+
+  /** Begins a block. The newline between two is in the document and has no box: the blocks themselves break the line. */
+  #begin(): void {
+    if (this.#block !== undefined) {
+      const newline = document.createElement('span');
+      newline.hidden = true;
+      newline.textContent = '\n';
+      this.#element.append(newline);
+    }
+    this.#block = document.createElement('div');
+    this.#element.append(this.#block);
+    this.#size = 0;
+    this.#node = undefined;
+  }
+
+  #write(text: string): void {
+    if (text === '') return;
+    this.#size += text.length;
+    if (this.#node === undefined || isFull(this.#node)) {
+      this.#node = document.createTextNode(text);
+      this.#block?.append(this.#node);
+    } else {
+      this.#node.appendData(text);
+    }
+  }
+}
+
+/**
+ * Where the first newline from start stands that ends a line with something in
+ * it, or -1; previous is the character before the text. An empty line cannot
+ * end a block: it would have no height.
+ */
+function endOfLine(text: string, start: number, previous: string): number {
+  for (let i = text.indexOf('\n', start); i >= 0; i = text.indexOf('\n', i + 1)) {
+    if ((i > 0 ? text[i - 1] : previous) !== '\n') return i;
+  }
+  return -1;
 }
 
 function isFull(node: Text): boolean {
-  return node.length >= NODE_LIMIT || (node.length >= NODE_LENGTH && /[ \n]$/.test(node.data.slice(-1)));
+  return node.length >= LIMIT || (node.length >= NODE && /[ \n]$/.test(node.data.slice(-1)));
 }

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, before, describe, test } from 'node:test';
+import { Cleanup, noBrowser, openTab, startBrowser, startServer } from './harness.mjs';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+describe('access', { skip: noBrowser(), timeout: 300_000 }, () => {
+  const cleanup = new Cleanup();
+  let url;
+  let browser;
+
+  before(async () => {
+    ({ url } = await startServer(cleanup));
+    browser = await startBrowser(cleanup);
+  });
+  after(() => cleanup.run());
+
+  for (const colorScheme of ['light', 'dark']) {
+    for (const viewport of [
+      { width: 360, height: 740 },
+      { width: 1280, height: 800 },
+    ]) {
+      test(`${colorScheme}, ${viewport.width} wide`, async () => {
+        const context = await browser.newContext({ colorScheme, viewport });
+        try {
+          const tab = await openTab(context, url);
+          const { page } = tab;
+
+          const check = async (when) => {
+            // Past the policy, which would refuse the checker as it should.
+            const { violations, passes } = await page.evaluate(`${axe}; axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })`);
+            assert.ok(passes.length > 15, `${when}: the checker found little to check`);
+            assert.deepEqual(
+              violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join(' ')}`),
+              [],
+              when,
+            );
+            const { wide, small } = await page.evaluate(() => ({
+              wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+              small: [...document.querySelectorAll('button, select, textarea, summary, a')]
+                .filter((element) => element.checkVisibility())
+                .map((element) => ({ box: element.getBoundingClientRect(), name: element.outerHTML }))
+                .filter(({ box }) => box.width > 0 && (box.height < 44 || box.width < 44))
+                .map(({ name }) => name),
+            }));
+            assert.equal(wide, 0, `${when}: scrolls sideways`);
+            assert.deepEqual(small, [], `${when}: too small to touch`);
+            assert.equal(await page.getByRole('status').count(), 1);
+            assert.equal(await page.locator('[aria-live]:not([aria-live=off]), [role=log], [role=alert]').count(), 0, `${when}: something else speaks`);
+          };
+
+          await check('idle');
+          await tab.choose('Model', 'demo');
+          await tab.choose('Speed', '30');
+          await tab.send('Tell me of a-word-that-is-much-too-long-for-any-line-of-a-phone-and-then-goes-on-for-a-while');
+          await tab.reach(10);
+          await check('streaming');
+          await tab.button('Cut').click();
+          await tab.back(1);
+          await check('back');
+          await tab.button('Pause').click();
+          await page.locator('summary', { hasText: 'curl' }).click();
+          await check('paused');
+          const curl = await page.locator('.command code').textContent();
+          assert.equal(curl, `curl -N -H 'Last-Event-ID: ${await tab.cursor()}' ${url}/v1/sessions/${tab.id}/events`);
+          await tab.button('Continue').click();
+          await tab.button('Stop').click();
+          await page.getByTestId('ended').waitFor();
+          await check('stopped');
+          await tab.choose('Speed', '0');
+          await tab.send('Tell me of the sea');
+          await tab.finished();
+          await check('done');
+          await tab.page.goto(`${url}/s/aaaaaaaaaaaaaaaaaaaaaaaaaa`);
+          await tab.page.getByTestId('trouble').waitFor();
+          await check('refused');
+          assert.deepEqual(tab.wrong, []);
+        } finally {
+          await context.close();
+        }
+      });
+    }
+  }
+
+  test('the status says what happened, never the text', async () => {
+    const context = await browser.newContext();
+    try {
+      const tab = await openTab(context, url);
+      await tab.page.evaluate(() => {
+        globalThis.said = [];
+        const status = document.querySelector('[role=status]');
+        new MutationObserver(() => globalThis.said.push(status.textContent)).observe(status, { childList: true, characterData: true, subtree: true });
+      });
+      await tab.choose('Model', 'demo');
+      await tab.choose('Speed', '100');
+      await tab.send('Tell me of the sea');
+      await tab.reach(10);
+      await tab.button('Pause').click();
+      await tab.button('Continue').click();
+      await tab.reach(30);
+      await tab.button('Cut').click();
+      await tab.back(1);
+      await tab.finished();
+      const said = await tab.page.evaluate(() => globalThis.said.filter((text) => text !== ''));
+      const want = [
+        /^Started$/,
+        /^Paused at event \d+$/,
+        /^Continued after event \d+$/,
+        /^The line was lost at event \d+; reconnecting$/,
+        /^Back at event \d+, 0 lost, 0 repeated$/,
+        /^Done at event \d+$/,
+      ];
+      assert.equal(said.length, want.length, said.join('\n'));
+      for (const [i, text] of said.entries()) assert.match(text, want[i]);
+    } finally {
+      await context.close();
+    }
+  });
+});
