@@ -6,15 +6,15 @@ import { chance } from './chance.mjs'
 /**
  * Passes connections on to a port of loopback. Each of the first `cuts`
  * connections is reset (RST, not FIN) after a random number of bytes from the
- * server, from 1 to `most`, wherever that falls: in the head, in an event,
- * in a character; the first one after `first` bytes at the earliest. With no
- * cuts it only watches.
+ * server, wherever that falls: in the head, in an event, in a character.
+ * `place` chooses it, for the cut of that number, by a function that yields
+ * whole numbers from low to high. With no cuts it only watches.
  */
 export class Cutter {
-  static async start({ port, cuts = 0, most = 1, first = 1, salt = 0, onData = () => {} }) {
+  static async start({ port, cuts = 0, place, salt = 0, onData = () => {} }) {
     const cutter = new Cutter()
     cutter.random = chance(salt)
-    Object.assign(cutter, { port, cuts, most, first, onData, made: 0, inEvent: 0, open: new Set(), left: 0 })
+    Object.assign(cutter, { port, cuts, place, onData, begun: 0, made: 0, inEvent: 0, left: 0, open: new Set() })
     cutter.server = createServer({ noDelay: true }, (client) => cutter.#pass(client))
     cutter.server.listen(0, '127.0.0.1')
     await once(cutter.server, 'listening')
@@ -30,11 +30,7 @@ export class Cutter {
       socket.on('close', () => this.open.delete(socket))
     }
     let rest = Infinity // bytes until the cut
-    if (this.cuts > 0) {
-      this.cuts--
-      rest = this.random(this.first, this.most)
-      this.first = 1
-    }
+    if (this.begun < this.cuts) rest = this.place(this.random, this.begun++)
     let passed = Buffer.alloc(0) // the last of what has been
     client.pipe(server)
     client.on('close', () => {

@@ -70,7 +70,7 @@ for (const [what, rate] of [['while it is written', 1500], ['once it has ended',
     const want = text(4000, chance(salt))
     const { id } = await relay.create({ source: { type: 'text', text: want }, unit: 'rune', rate })
     // The first line stays until retry has come: the client's own is 3 s.
-    const cutter = await Cutter.start({ port: relay.port, cuts: 60, first: 400, most: 2000, salt })
+    const cutter = await Cutter.start({ port: relay.port, cuts: 60, place: (random, n) => random(n ? 1 : 400, 2000), salt })
     t.after(() => cutter.close())
     const seen = new Transcript()
     const source = follow(`${cutter.url}/v1/sessions/${id}/events`, seen)

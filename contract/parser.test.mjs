@@ -48,7 +48,7 @@ for (const [salt, [name, read]] of Object.entries(ways).entries()) {
     t.diagnostic(`CONTRACT_SEED=${seed}`)
     const want = text(4000, chance(20 + salt))
     const { id } = await relay.create({ source: { type: 'text', text: want }, unit: 'grapheme', rate: 1500 })
-    const cutter = await Cutter.start({ port: relay.port, cuts: 60, most: 2000, salt: 20 + salt })
+    const cutter = await Cutter.start({ port: relay.port, cuts: 60, place: (random) => random(1, 2000), salt: 20 + salt })
     t.after(() => cutter.close())
     const seen = new Transcript()
     const connections = await readAll(`${cutter.url}/v1/sessions/${id}/events`, seen, (body) => read(body, seen))

@@ -1,5 +1,6 @@
 // What a client saw, and whether it is what it should have seen.
 import assert from 'node:assert/strict'
+import { after } from 'node:test'
 import { EventSource } from 'eventsource'
 import { LIMIT } from './relay.mjs'
 
@@ -65,12 +66,17 @@ export class Transcript {
   }
 }
 
+// One that is left over, by a test that failed, would keep the process.
+const sources = []
+after(() => sources.forEach((source) => source.close()))
+
 /**
  * Follows a URL with EventSource into a transcript. The result's closed
  * resolves, with the status, when EventSource gives up by itself.
  */
 export function follow(url, transcript, more = []) {
   const source = new EventSource(url)
+  sources.push(source)
   for (const name of ['message', ...names, ...more]) {
     source.addEventListener(name, (e) => transcript.add({ type: e.type, id: e.lastEventId, data: e.data }))
   }
