@@ -44,43 +44,63 @@ func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e))
 // Main runs one command line and returns the exit status: 0 if all went well,
 // 1 if not, 2 if the command line is wrong, 130 if it was interrupted.
 func Main(args []string, stdin *os.File, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, args, streams{stdin, stdout, stderr})
+}
+
+// run is Main, interrupted when ctx ends.
+func run(ctx context.Context, args []string, s streams) (status int) {
 	var c commands
-	status := 0
-	k, err := kong.New(&c,
+	parser := newParser(&c, s)
+	defer func() {
+		switch cause := recover().(type) {
+		case nil:
+		case exitError: // after --help
+			status = int(cause)
+		default:
+			panic(cause)
+		}
+	}()
+	// Errors may hold what a provider or another relay wrote.
+	complain := &terminalWriter{w: s.err}
+	command, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(complain, "tokenrelay: %v\nSee tokenrelay --help.\n", err)
+		return 2
+	}
+	command.BindTo(ctx, (*context.Context)(nil))
+	err = command.Run(s)
+	if code, ok := errors.AsType[exitError](err); ok {
+		return int(code)
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return 130
+	}
+	if err != nil {
+		fmt.Fprintf(complain, "tokenrelay: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// newParser returns a parser that fills c. It panics with an exitError where
+// it would exit.
+func newParser(c *commands, s streams) *kong.Kong {
+	k, err := kong.New(c,
 		kong.Name("tokenrelay"),
 		kong.Description(description),
 		kong.ShortUsageOnError(),
 		kong.DefaultEnvars("TOKENRELAY"),
-		kong.Writers(stdout, stderr),
+		kong.Writers(s.out, s.err),
 		kong.Exit(func(code int) { panic(exitError(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Configuration(readConfig),
 	)
 	if err != nil {
-		panic(err) // the struct above is wrong
+		panic(err) // the struct is wrong
 	}
-	defer func() {
-		if code, ok := recover().(exitError); ok {
-			status = int(code)
-		}
-	}()
-	command, err := k.Parse(args)
-	if err != nil {
-		fmt.Fprintf(stderr, "tokenrelay: %v\nSee tokenrelay --help.\n", err)
-		return 2
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	command.BindTo(ctx, (*context.Context)(nil))
-	err = command.Run(streams{stdin, stdout, stderr})
-	if code, ok := errors.AsType[exitError](err); ok {
-		return int(code)
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "tokenrelay: %v\n", err)
-		return 1
-	}
-	return status
+	return k
 }
 
 type versionCommand struct{}

@@ -2,13 +2,16 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +29,9 @@ const (
 	minBackoff = 250 * time.Millisecond
 	maxBackoff = 15 * time.Second
 )
+
+// errSilent reports a stream that counts as lost.
+var errSilent = fmt.Errorf("nothing came for %v", silence)
 
 // A client speaks the native protocol.
 type client struct {
@@ -60,6 +66,7 @@ func problemOf(response *http.Response) *problem {
 	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
 	if err == nil {
 		json.Unmarshal(body, p)
+		p.Status = response.StatusCode
 	}
 	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil {
 		p.retryAfter = time.Duration(seconds) * time.Second
@@ -125,7 +132,10 @@ func (c *client) follow(ctx context.Context, id string, after session.FrameID, t
 			backoff = minBackoff
 		}
 		if !lost {
-			notice(fmt.Sprintf("connection lost at %d", after))
+			if failed, ok := errors.AsType[*url.Error](err); ok {
+				err = failed.Err // without the address, which is long
+			}
+			notice(fmt.Sprintf("connection lost at %d: %v", after, err))
 			lost = true
 		}
 		wait := time.Duration((0.5 + rand.Float64()/2) * float64(backoff))
@@ -144,9 +154,9 @@ func (c *client) follow(ctx context.Context, id string, after session.FrameID, t
 // followOnce follows over one connection, and reports whether the session's
 // end was reached. It moves after past each event that it has handed on.
 func (c *client) followOnce(ctx context.Context, id string, after *session.FrameID, take func(message)) (ended bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	watchdog := time.AfterFunc(silence, cancel)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(silence, func() { cancel(errSilent) })
 	defer watchdog.Stop()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/v1/sessions/"+id+"/events", nil)
 	if err != nil {
@@ -156,11 +166,14 @@ func (c *client) followOnce(ctx context.Context, id string, after *session.Frame
 	request.Header.Set("Last-Event-ID", strconv.FormatUint(uint64(*after), 10))
 	response, err := c.http.Do(request)
 	if err != nil {
-		return false, err
+		return false, cmp.Or(context.Cause(ctx), err)
 	}
 	defer response.Body.Close()
 	switch response.StatusCode {
 	case http.StatusOK:
+		if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != "text/event-stream" {
+			return false, &problem{Status: response.StatusCode, Code: "no_stream", Detail: fmt.Sprintf("%q instead of a stream: it is no relay", kind)}
+		}
 	case http.StatusNoContent:
 		return true, nil
 	default:
@@ -169,7 +182,7 @@ func (c *client) followOnce(ctx context.Context, id string, after *session.Frame
 	body := activity{response.Body, func() { watchdog.Reset(silence) }}
 	for event, err := range upstream.Events(body) {
 		if err != nil {
-			return false, err
+			return false, cmp.Or(context.Cause(ctx), err)
 		}
 		n, err := strconv.ParseUint(event.ID, 10, 64)
 		if err != nil {

@@ -1,12 +1,16 @@
 package cli
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
@@ -62,7 +66,14 @@ func (c configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 			return nil, nil
 		}
 	}
-	return c[keyOf(flag)], nil
+	key := keyOf(flag)
+	value := c[key]
+	if flag.Target.Type() == reflect.TypeFor[time.Duration]() && value != nil {
+		if _, ok := value.(string); !ok { // kong would take nanoseconds
+			return nil, fmt.Errorf("%s: %v needs a unit, as in 10s", key, value)
+		}
+	}
+	return value, nil
 }
 
 func keyOf(f *kong.Flag) string { return strings.ReplaceAll(f.Name, "-", "_") }
@@ -72,37 +83,45 @@ func keyOf(f *kong.Flag) string { return strings.ReplaceAll(f.Name, "-", "_") }
 // configuration file.
 type upstreamFlag struct{ upstream.Config }
 
-// Decode reads either form.
+// Decode reads the form of the command line.
 func (u *upstreamFlag) Decode(c *kong.DecodeContext) error {
-	token, err := c.Scan.PopValue("upstream")
-	if err != nil {
+	var pairs string
+	if err := c.Scan.PopValueInto("upstream", &pairs); err != nil {
 		return err
 	}
-	switch v := token.Value.(type) {
-	case string:
-		for pair := range strings.SplitSeq(v, ",") {
-			key, value, ok := strings.Cut(pair, "=")
+	for pair := range strings.SplitSeq(pairs, ",") {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return fmt.Errorf("%q is not key=value, as in name=openai,base_url=https://api.openai.com/v1,key_env=OPENAI_API_KEY", pair)
+		}
+		if err := u.set(key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// UnmarshalJSON reads the form of the configuration file: kong hands lists on
+// by way of JSON.
+func (u *upstreamFlag) UnmarshalJSON(data []byte) error {
+	var fields map[string]any
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return errors.New("an upstream is a map with name, base_url, key_env and model")
+	}
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
+		values, list := fields[key].([]any)
+		if !list || key != "model" {
+			values = []any{fields[key]}
+		}
+		for _, value := range values {
+			text, ok := value.(string)
 			if !ok {
-				return fmt.Errorf("%q is not key=value, as in name=openai,base_url=https://api.openai.com/v1,key_env=OPENAI_API_KEY", pair)
+				return fmt.Errorf("an upstream's %s must be text, not %v", key, value)
 			}
-			if err := u.set(key, value); err != nil {
+			if err := u.set(key, text); err != nil {
 				return err
 			}
 		}
-	case map[string]any:
-		for key, value := range v {
-			values, ok := value.([]any)
-			if !ok {
-				values = []any{value}
-			}
-			for _, one := range values {
-				if err := u.set(key, fmt.Sprint(one)); err != nil {
-					return err
-				}
-			}
-		}
-	default:
-		return fmt.Errorf("an upstream is a map with name, base_url, key_env and model")
 	}
 	return nil
 }

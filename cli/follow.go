@@ -33,11 +33,29 @@ func (c *followCommand) Run(ctx context.Context, s streams) error {
 // typeOut types a session's text out until its end. Space pauses and continues
 // where the keyboard can be read; leaving says how to go on.
 func typeOut(ctx context.Context, s streams, c *client, id string, after session.FrameID) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	keyboard := openKeyboard(s.in, s.out)
 	defer keyboard.Close()
-	t := &typist{out: keyboard.output(s.out), err: keyboard.output(s.err), after: after}
+	return newTypist(s, keyboard, after).run(ctx, c, id)
+}
+
+var errEnded = errors.New("the stream ended")
+
+// A typist writes events for people: text as it comes, the rest in brackets.
+type typist struct {
+	keyboard *keyboard
+	out, err io.Writer
+	after    session.FrameID // last event taken
+	end      *session.End
+	kind     session.Kind // of end
+	midLine  bool         // of what is on the terminal
+}
+
+func newTypist(s streams, k *keyboard, after session.FrameID) *typist {
+	return &typist{keyboard: k, out: k.output(s.out), err: k.notices(s.err), after: after}
+}
+
+// run types until the session has ended or is left.
+func (t *typist) run(ctx context.Context, c *client, id string) error {
 	for {
 		// One round from here to the next pause, or to the end.
 		round, leave := context.WithCancelCause(ctx)
@@ -47,7 +65,7 @@ func typeOut(ctx context.Context, s streams, c *client, id string, after session
 			err = c.follow(round, id, t.after, t.take, t.notice)
 			leave(errEnded)
 		})
-		wait := keyboard.wait(round)
+		wait := t.keyboard.wait(round)
 		leave(wait)
 		following.Wait()
 		switch {
@@ -57,7 +75,7 @@ func typeOut(ctx context.Context, s streams, c *client, id string, after session
 			return nil
 		case errors.Is(wait, errPause) && ctx.Err() == nil:
 			t.notice(fmt.Sprintf("paused at %d: space continues", t.after))
-			if wait = keyboard.wait(ctx); errors.Is(wait, errPause) {
+			if wait = t.keyboard.wait(ctx); errors.Is(wait, errPause) {
 				continue
 			}
 		}
@@ -65,19 +83,9 @@ func typeOut(ctx context.Context, s streams, c *client, id string, after session
 			t.farewell(c, id)
 			return exitError(130)
 		}
+		t.endLine()
 		return err
 	}
-}
-
-var errEnded = errors.New("the stream ended")
-
-// A typist writes events for people: text as it comes, the rest in brackets.
-type typist struct {
-	out, err io.Writer
-	after    session.FrameID // last event taken
-	end      *session.End
-	kind     session.Kind // of end
-	midLine  bool
 }
 
 func (t *typist) take(m message) {
@@ -89,7 +97,7 @@ func (t *typist) take(m message) {
 		text := session.Frame{Data: []byte(m.data)}.Text()
 		io.WriteString(t.out, text)
 		if text != "" {
-			t.midLine = !strings.HasSuffix(text, "\n")
+			t.midLine = t.keyboard.terminal && !strings.HasSuffix(text, "\n")
 		}
 	case m.kind == session.KindPaused:
 		t.notice("the session was paused")
@@ -102,6 +110,8 @@ func (t *typist) take(m message) {
 // notice says something beside the text.
 func (t *typist) notice(text string) { fmt.Fprintf(t.err, " [%s] ", text) }
 
+// endLine leaves the cursor at the start of a line. What is not shown on a
+// terminal gets the text and nothing else.
 func (t *typist) endLine() {
 	if t.midLine {
 		io.WriteString(t.out, "\n")

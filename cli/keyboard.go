@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -56,16 +55,22 @@ func (k *keyboard) Close() {
 }
 
 func (k *keyboard) read() {
-	key := make([]byte, 16)
+	keys := make([]byte, 16)
 	for {
-		n, err := k.in.Read(key)
-		switch {
-		case err != nil:
+		n, err := k.in.Read(keys)
+		if err != nil {
 			return
-		case bytes.ContainsAny(key[:n], "\x03\x04q"): // Ctrl-C, Ctrl-D
-			k.keys <- errQuit
-		case bytes.IndexByte(key[:n], ' ') >= 0:
-			k.keys <- errPause
+		}
+		if keys[0] == '\x1b' {
+			continue // such as an arrow
+		}
+		for _, key := range keys[:n] {
+			switch key {
+			case '\x03', '\x04', 'q': // Ctrl-C, Ctrl-D
+				k.keys <- errQuit
+			case ' ':
+				k.keys <- errPause
+			}
 		}
 	}
 }
@@ -89,9 +94,15 @@ func (k *keyboard) output(w io.Writer) io.Writer {
 	return &terminalWriter{w: w, raw: k.restore != nil}
 }
 
+// notices makes w fit for what is said beside the text.
+func (k *keyboard) notices(w io.Writer) io.Writer {
+	return &terminalWriter{w: w, raw: k.restore != nil}
+}
+
+// A terminalWriter shows control characters instead of obeying them.
 type terminalWriter struct {
 	w   io.Writer
-	raw bool
+	raw bool // a line feed needs a carriage return
 }
 
 func (t *terminalWriter) Write(p []byte) (int, error) {

@@ -50,8 +50,9 @@ type serveCommand struct {
 	LogLevel slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
 }
 
-// validate checks what no other package would.
-func (c *serveCommand) validate() error {
+// Validate checks what no other package would, and what would not name the
+// option. Kong calls it.
+func (c *serveCommand) Validate() error {
 	for _, option := range [...]struct {
 		flag  string
 		value int64
@@ -66,14 +67,16 @@ func (c *serveCommand) validate() error {
 			return fmt.Errorf("--%s must be more than 0", option.flag)
 		}
 	}
+	for _, origin := range c.AllowOrigin {
+		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
+			return fmt.Errorf("--allow-origin: %w", err)
+		}
+	}
 	return nil
 }
 
 // Run serves until ctx is done.
 func (c *serveCommand) Run(ctx context.Context, s streams) error {
-	if err := c.validate(); err != nil {
-		return err
-	}
 	logger := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: c.LogLevel}))
 	upstreams, err := c.upstreams(logger)
 	if err != nil {

@@ -1,0 +1,292 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"tokenrelay/session/upstream"
+)
+
+// cleanEnv removes the variables of whoever runs the tests.
+func cleanEnv(t *testing.T) {
+	for _, pair := range os.Environ() {
+		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "TOKENRELAY_") {
+			t.Setenv(name, "") // so that it comes back
+			os.Unsetenv(name)
+		}
+	}
+}
+
+// configure parses a command line with these variables and this file.
+func configure(t *testing.T, args []string, env map[string]string, file string) (commands, error) {
+	t.Helper()
+	cleanEnv(t)
+	for name, value := range env {
+		t.Setenv(name, value)
+	}
+	if file != "" {
+		path := filepath.Join(t.TempDir(), "relay.yaml")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--config", path)
+	}
+	var c commands
+	_, err := newParser(&c, streams{out: io.Discard, err: io.Discard}).Parse(args)
+	return c, err
+}
+
+func TestPrecedence(t *testing.T) {
+	const (
+		flag  = "--listen=flag:1"
+		env   = "env:1"
+		file  = "listen: file:1"
+		unset = "127.0.0.1:8080"
+	)
+	for _, test := range []struct {
+		name string
+		args []string
+		env  map[string]string
+		file string
+		want string
+	}{
+		{"nothing", nil, nil, "", unset},
+		{"file", nil, nil, file, "file:1"},
+		{"variable", nil, map[string]string{"TOKENRELAY_LISTEN": env}, "", env},
+		{"variable over file", nil, map[string]string{"TOKENRELAY_LISTEN": env}, file, env},
+		{"flag over file", []string{flag}, nil, file, "flag:1"},
+		{"flag over variable", []string{flag}, map[string]string{"TOKENRELAY_LISTEN": env}, "", "flag:1"},
+		{"flag over both", []string{flag}, map[string]string{"TOKENRELAY_LISTEN": env}, file, "flag:1"},
+		{"file without it", nil, nil, "retain: 1h", unset},
+		{"null in the file", nil, nil, "listen:", unset},
+		{"empty file", nil, nil, "# nothing\n", unset},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, err := configure(t, append([]string{"serve"}, test.args...), test.env, test.file)
+			if err != nil || c.Serve.Listen != test.want {
+				t.Errorf("listen %q, error %v, want %q", c.Serve.Listen, err, test.want)
+			}
+		})
+	}
+	t.Run("file named by a variable", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "relay.yaml")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := configure(t, []string{"serve"}, map[string]string{"TOKENRELAY_CONFIG": path}, "")
+		if err != nil || c.Serve.Listen != "file:1" {
+			t.Errorf("listen %q, error %v, want file:1", c.Serve.Listen, err)
+		}
+	})
+}
+
+// Every option of serve has a default that it takes, and its variable and key
+// set the same field.
+func TestEveryOption(t *testing.T) {
+	c, err := configure(t, []string{"serve"}, nil, "")
+	if err != nil {
+		t.Fatalf("the defaults: %v", err)
+	}
+	values := map[reflect.Type][2]string{ // as in variables, and in YAML
+		reflect.TypeFor[string]():         {"host:1", "host:1"},
+		reflect.TypeFor[time.Duration]():  {"90s", "1m30s"},
+		reflect.TypeFor[int]():            {"77", "77"},
+		reflect.TypeFor[int64]():          {"77", "77"},
+		reflect.TypeFor[slog.Level]():     {"warn", "WARN"},
+		reflect.TypeFor[[]upstreamFlag](): {"name=a,base_url=http://a.test,model=m,model=n", "[{name: a, base_url: http://a.test, model: [m, n]}]"},
+		reflect.TypeFor[[]string]():       {"https://a.test,https://b.test", "[https://a.test, https://b.test]"},
+		reflect.TypeOf(c.Serve.Config):    {},
+	}
+	for _, flag := range newParser(&c, streams{out: io.Discard, err: io.Discard}).Model.Children[0].Flags {
+		value, known := values[flag.Target.Type()]
+		switch {
+		case !known:
+			t.Errorf("--%s: the test has no value of its type, %s", flag.Name, flag.Target.Type())
+			continue
+		case value[0] == "":
+			continue
+		case flag.Help == "":
+			t.Errorf("--%s has no help", flag.Name)
+		}
+		field := func(c commands) any {
+			v := reflect.ValueOf(c.Serve)
+			for i := range v.NumField() {
+				if kebab(v.Type().Field(i).Name) == flag.Name {
+					return v.Field(i).Interface()
+				}
+			}
+			t.Fatalf("no field of --%s", flag.Name)
+			return nil
+		}
+		name := "TOKENRELAY_" + strings.ToUpper(keyOf(flag))
+		byEnv, err := configure(t, []string{"serve"}, map[string]string{name: value[0]}, "")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		os.Unsetenv(name)
+		byFile, err := configure(t, []string{"serve"}, nil, keyOf(flag)+": "+value[1])
+		if err != nil {
+			t.Errorf("key %s: %v", keyOf(flag), err)
+		}
+		if a, b := field(byEnv), field(byFile); !reflect.DeepEqual(a, b) || reflect.DeepEqual(a, field(c)) {
+			t.Errorf("--%s: %v by variable, %v by file, %v by default", flag.Name, a, b, field(c))
+		}
+	}
+}
+
+// kebab makes a flag's name of its field's.
+func kebab(name string) string {
+	var out strings.Builder
+	for i, r := range name {
+		if i > 0 && 'A' <= r && r <= 'Z' {
+			out.WriteByte('-')
+		}
+		out.WriteRune(r)
+	}
+	return strings.ToLower(out.String())
+}
+
+func TestUpstreamOption(t *testing.T) {
+	want := []upstreamFlag{
+		{upstream.Config{Name: "a", BaseURL: "https://a.test/v1", KeyEnv: "A_KEY", Models: []string{"m", "org/n:free"}}},
+		{upstream.Config{Name: "b", BaseURL: "http://b.test"}},
+	}
+	const file = `
+upstream:
+  - name: a
+    base_url: https://a.test/v1
+    key_env: A_KEY
+    model: [m, "org/n:free"]
+  - {name: b, base_url: http://b.test}
+`
+	for _, test := range []struct {
+		name string
+		args []string
+		env  map[string]string
+		file string
+		want []upstreamFlag
+	}{
+		{"flags", []string{"--upstream", "name=a,base_url=https://a.test/v1,key_env=A_KEY,model=m,model=org/n:free", "--upstream=name=b,base_url=http://b.test"}, nil, "", want},
+		{"file", nil, nil, file, want},
+		{"file, not a list", nil, nil, "upstream: {name: b, base_url: http://b.test}", want[1:]},
+		{"file, one model", nil, nil, "upstream: [{name: b, base_url: http://b.test, model: m}]", []upstreamFlag{{upstream.Config{Name: "b", BaseURL: "http://b.test", Models: []string{"m"}}}}},
+		{"variable over file", nil, map[string]string{"TOKENRELAY_UPSTREAM": "name=b,base_url=http://b.test"}, file, want[1:]},
+		{"flag over file", []string{"--upstream=name=b,base_url=http://b.test"}, nil, file, want[1:]},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, err := configure(t, append([]string{"serve"}, test.args...), test.env, test.file)
+			if err != nil || !reflect.DeepEqual(c.Serve.Upstream, test.want) {
+				t.Errorf("got  %+v, error %v\nwant %+v", c.Serve.Upstream, err, test.want)
+			}
+		})
+	}
+}
+
+// What is wrong is refused with status 2 and by name.
+func TestBadOptions(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		args []string
+		env  map[string]string
+		file string
+		want string
+	}{
+		{"no command", nil, nil, "", `expected one of "serve", "ask", "follow", "version"`},
+		{"unknown command", []string{"bogus"}, nil, "", "bogus"},
+		{"unknown flag", []string{"serve", "--bogus"}, nil, "", "--bogus"},
+		{"follow without id", []string{"follow"}, nil, "", "<id>"},
+		{"follow with a bad number", []string{"follow", "x", "--after=-1"}, nil, "", "--after"},
+		{"duration without unit", []string{"serve", "--keep-alive=10"}, nil, "", "--keep-alive"},
+		{"duration without unit in the file", []string{"serve"}, nil, "keep_alive: 10", "keep_alive: 10 needs a unit"},
+		{"zero", []string{"serve", "--retry=0s"}, nil, "", "--retry must be more than 0"},
+		{"negative", []string{"serve", "--max-sessions=-1"}, nil, "", "--max-sessions must be more than 0"},
+		{"zero in the file", []string{"serve"}, nil, "max_hold: 0", "--max-hold must be more than 0"},
+		{"not a number", []string{"serve"}, nil, "max_sessions: many", "--max-sessions"},
+		{"not a number in a variable", []string{"serve"}, map[string]string{"TOKENRELAY_MAX_BODY": "big"}, "", "TOKENRELAY_MAX_BODY"},
+		{"level", []string{"serve", "--log-level=loud"}, nil, "", "--log-level"},
+		{"origin", []string{"serve", "--allow-origin=example.com"}, nil, "", "--allow-origin"},
+		{"unknown key", []string{"serve"}, nil, "lisen: x", `unknown key "lisen"`},
+		{"key with dashes", []string{"serve"}, nil, "keep-alive: 1s", `unknown key "keep-alive"`},
+		{"file in the file", []string{"serve"}, nil, "config: x", `unknown key "config"`},
+		{"key of another command", []string{"serve"}, nil, "after: 1", `unknown key "after"`},
+		{"key twice", []string{"serve"}, nil, "listen: a:1\nlisten: b:1", "listen"},
+		{"no map", []string{"serve"}, nil, "[1]", ""},
+		{"no YAML", []string{"serve"}, nil, "a: [", ""},
+		{"no file", []string{"serve", "--config=/nonexistent/relay.yaml"}, nil, "", "/nonexistent/relay.yaml"},
+		{"upstream without pairs", []string{"serve", "--upstream=openai"}, nil, "", "--upstream"},
+		{"upstream with another key", []string{"serve", "--upstream=name=a,url=b"}, nil, "", `--upstream: an upstream has no "url"`},
+		{"upstream with another key in the file", []string{"serve"}, nil, "upstream: [{name: a, url: b}]", `an upstream has no "url"`},
+		{"upstream with a number", []string{"serve"}, nil, "upstream: [{name: 7}]", "an upstream's name must be text, not 7"},
+		{"upstream with nothing", []string{"serve"}, nil, "upstream: [{name: }]", "an upstream's name must be text"},
+		{"upstream with lists", []string{"serve"}, nil, "upstream: [{name: [a, b]}]", "an upstream's name must be text"},
+		{"upstream that is no map", []string{"serve"}, nil, "upstream: [openai]", "an upstream is a map"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			args := test.args
+			if test.file != "" {
+				path := filepath.Join(t.TempDir(), "relay.yaml")
+				if err := os.WriteFile(path, []byte(test.file), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				args = append(args, "--config", path)
+			}
+			cleanEnv(t)
+			for name, value := range test.env {
+				t.Setenv(name, value)
+			}
+			// Should one be taken after all, serve ends at once.
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			var out, complaint bytes.Buffer
+			status := run(ctx, args, streams{out: &out, err: &complaint})
+			if got := complaint.String(); status != 2 || !strings.HasPrefix(got, "tokenrelay: ") || !strings.Contains(got, test.want) || out.Len() > 0 {
+				t.Errorf("status %d and %q, want 2 and %q", status, got, test.want)
+			}
+		})
+	}
+}
+
+// What only shows when it is tried ends with status 1.
+func TestBadServe(t *testing.T) {
+	for _, test := range []struct {
+		name, arg, want string
+	}{
+		{"address", "--listen=nonsense", "--listen"},
+		{"upstream's address", "--upstream=name=a,base_url=a.test", "upstream a: base_url"},
+		{"upstream's key", "--upstream=name=a,base_url=http://a.test,key_env=TEST_NO_SUCH_KEY", "TEST_NO_SUCH_KEY"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cleanEnv(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			var complaint bytes.Buffer
+			status := run(ctx, []string{"serve", test.arg}, streams{out: io.Discard, err: &complaint})
+			if status != 1 || !strings.Contains(complaint.String(), test.want) {
+				t.Errorf("status %d and %q, want 1 and %q", status, &complaint, test.want)
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"-h"}, {"serve", "--help"}, {"ask", "--help"}, {"follow", "--help"}, {"version", "--help"}} {
+		cleanEnv(t)
+		var out, complaint bytes.Buffer
+		status := run(t.Context(), args, streams{out: &out, err: &complaint})
+		if status != 0 || !strings.Contains(out.String(), "Usage: tokenrelay") || complaint.Len() > 0 {
+			t.Errorf("%q: status %d, %q, %q", args, status, &out, &complaint)
+		}
+	}
+	var out bytes.Buffer
+	if status := run(t.Context(), []string{"version"}, streams{out: &out, err: io.Discard}); status != 0 || !strings.HasPrefix(out.String(), "tokenrelay ") {
+		t.Errorf("version: status %d, %q", status, &out)
+	}
+}
