@@ -12,8 +12,6 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
-
-	"github.com/alecthomas/kong"
 )
 
 const description = `A relay for streamed text, with exact resume.
@@ -52,7 +50,6 @@ func Main(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 // run is Main, interrupted when ctx ends.
 func run(ctx context.Context, args []string, s streams) (status int) {
 	var c commands
-	parser := newParser(&c, s)
 	defer func() {
 		switch cause := recover().(type) {
 		case nil:
@@ -64,13 +61,12 @@ func run(ctx context.Context, args []string, s streams) (status int) {
 	}()
 	// Errors may hold what a provider or another relay wrote.
 	complain := &terminalWriter{w: s.err}
-	command, err := parser.Parse(args)
+	command, err := parse(&c, args, s)
 	if err != nil {
 		fmt.Fprintf(complain, "tokenrelay: %v\nSee tokenrelay --help.\n", err)
 		return 2
 	}
-	command.BindTo(ctx, (*context.Context)(nil))
-	err = command.Run(s)
+	err = command(ctx)
 	if code, ok := errors.AsType[exitError](err); ok {
 		return int(code)
 	}
@@ -82,25 +78,6 @@ func run(ctx context.Context, args []string, s streams) (status int) {
 		return 1
 	}
 	return 0
-}
-
-// newParser returns a parser that fills c. It panics with an exitError where
-// it would exit.
-func newParser(c *commands, s streams) *kong.Kong {
-	k, err := kong.New(c,
-		kong.Name("tokenrelay"),
-		kong.Description(description),
-		kong.ShortUsageOnError(),
-		kong.DefaultEnvars("TOKENRELAY"),
-		kong.Writers(s.out, s.err),
-		kong.Exit(func(code int) { panic(exitError(code)) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.Configuration(readConfig),
-	)
-	if err != nil {
-		panic(err) // the struct is wrong
-	}
-	return k
 }
 
 type versionCommand struct{}

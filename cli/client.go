@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -132,10 +133,7 @@ func (c *client) follow(ctx context.Context, id string, after session.FrameID, t
 			backoff = minBackoff
 		}
 		if !lost {
-			if failed, ok := errors.AsType[*url.Error](err); ok {
-				err = failed.Err // without the address, which is long
-			}
-			notice(fmt.Sprintf("connection lost at %d: %v", after, err))
+			notice(fmt.Sprintf("connection lost at %d: %v", after, withoutAddress(err)))
 			lost = true
 		}
 		wait := time.Duration((0.5 + rand.Float64()/2) * float64(backoff))
@@ -149,6 +147,17 @@ func (c *client) follow(ctx context.Context, id string, after session.FrameID, t
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// withoutAddress returns what is wrong with a connection whose ends are known.
+func withoutAddress(err error) error {
+	if failed, ok := errors.AsType[*net.OpError](err); ok {
+		return failed.Err
+	}
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		return failed.Err
+	}
+	return err
 }
 
 // followOnce follows over one connection, and reports whether the session's

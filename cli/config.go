@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,40 @@ import (
 
 	"tokenrelay/session/upstream"
 )
+
+// parse fills c from the command line, the environment and the configuration
+// file, and returns the command that was asked for. It panics with an
+// exitError after --help.
+func parse(c *commands, args []string, s streams) (command func(context.Context) error, err error) {
+	parsed, err := newParser(c, s).Parse(args)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		parsed.BindTo(ctx, (*context.Context)(nil))
+		return parsed.Run(s)
+	}, nil
+}
+
+func newParser(c *commands, s streams) *kong.Kong {
+	k, err := kong.New(c,
+		kong.Name("tokenrelay"),
+		kong.Description(description),
+		kong.ShortUsageOnError(),
+		kong.DefaultEnvars("TOKENRELAY"),
+		kong.Writers(s.out, s.err),
+		kong.Exit(func(code int) { panic(exitError(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Configuration(readConfig),
+	)
+	if err != nil {
+		panic(err) // the struct is wrong
+	}
+	return k
+}
+
+// A configFlag names the configuration file.
+type configFlag = kong.ConfigFlag
 
 // A configFile is what the YAML file that --config names holds. Its keys are
 // the flags of serve, written with _ for -, as in

@@ -10,8 +10,6 @@ import (
 	"os/signal"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"tokenrelay/chunker"
 	"tokenrelay/frontend"
 	"tokenrelay/server"
@@ -22,9 +20,9 @@ import (
 
 // serveCommand is the whole configuration of the server.
 type serveCommand struct {
-	Config   kong.ConfigFlag `placeholder:"FILE" help:"YAML file with any of these options, its keys written with _ for -."`
-	Listen   string          `default:"127.0.0.1:8080" help:"Address to listen on, as host:port; port 0 takes any that is free."`
-	Upstream []upstreamFlag  `sep:"none" placeholder:"name=…,base_url=…,key_env=…,model=…" help:"A provider that speaks OpenAI's chat completions. key_env names the environment variable with its key; model lists one on offer. May be given more than once, and model within it."`
+	Config   configFlag     `placeholder:"FILE" help:"YAML file with any of these options, its keys written with _ for -."`
+	Listen   string         `default:"127.0.0.1:8080" help:"Address to listen on, as host:port; port 0 takes any that is free."`
+	Upstream []upstreamFlag `sep:"none" placeholder:"name=…,base_url=…,key_env=…,model=…" help:"A provider that speaks OpenAI's chat completions. key_env names the environment variable with its key; model lists one on offer. May be given more than once, and model within it."`
 
 	Retain          time.Duration `default:"24h" help:"How long an ended session stays readable, and the most that a session can ask for."`
 	MaxSessions     int           `default:"10000" help:"How many sessions there may be, ended ones included."`

@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokenrelay/session"
+)
+
+// A player types a session out with keys that the test presses.
+type player struct {
+	out, err screen
+	keys     chan error
+	ended    chan error
+}
+
+func play(t *testing.T, ctx context.Context, network *pipes, s *session.Session, after session.FrameID) *player {
+	p := &player{keys: make(chan error), ended: make(chan error, 1)}
+	c := network.client(t)
+	typist := newTypist(streams{out: &p.out, err: &p.err}, &keyboard{keys: p.keys}, after)
+	go func() { p.ended <- typist.run(ctx, c, s.Info().ID.String()) }()
+	return p
+}
+
+func TestPause(t *testing.T) {
+	const text = "abcdefghijklmnopqrstuvwxyz"
+	synctest.Test(t, func(t *testing.T) {
+		network := newPipes()
+		s := newSession(t, newRelay(t, network), textSpec(text, 1)) // a letter a second
+		p := play(t, t.Context(), network, s, 0)
+		time.Sleep(5*time.Second + time.Second/2)
+		p.keys <- errPause
+		synctest.Wait()
+		if got, want := p.out.String(), text[:6]; got != want {
+			t.Errorf("before the pause %q, want %q", got, want)
+		}
+		if got, want := p.err.String(), "paused at 7: space continues"; !strings.Contains(got, want) {
+			t.Errorf("told %q, want %q", got, want)
+		}
+		if n := s.Status().Readers; n != 0 {
+			t.Errorf("%d readers while paused, want 0: a pause is leaving", n)
+		}
+		time.Sleep(10 * time.Second)
+		if got, want := p.out.String(), text[:6]; got != want {
+			t.Errorf("in the pause %q, want %q", got, want)
+		}
+		p.keys <- errPause
+		synctest.Wait()
+		if got, want := p.out.String(), text[:16]; got != want {
+			t.Errorf("after the pause %q, want %q", got, want)
+		}
+		if err := <-p.ended; err != nil || p.out.String() != text {
+			t.Errorf("error %v and %q, want %q", err, &p.out, text)
+		}
+		if got := p.err.String(); strings.Contains(got, "lost") {
+			t.Errorf("told %q, but nothing was lost", got)
+		}
+	})
+}
+
+// The session ends while it is not looked at.
+func TestPauseOverEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := newPipes()
+		s := newSession(t, newRelay(t, network), textSpec("abc", 1))
+		p := play(t, t.Context(), network, s, 0)
+		synctest.Wait()
+		p.keys <- errPause
+		time.Sleep(time.Minute)
+		p.keys <- errPause
+		if err := <-p.ended; err != nil || p.out.String() != "abc" {
+			t.Errorf("error %v and %q, want %q", err, &p.out, "abc")
+		}
+	})
+}
+
+func TestLeave(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		leave func(p *player, cancel func())
+	}{
+		{"q", func(p *player, cancel func()) { p.keys <- errQuit }},
+		{"q in a pause", func(p *player, cancel func()) { p.keys <- errPause; p.keys <- errQuit }},
+		{"signal", func(p *player, cancel func()) { cancel() }},
+		{"signal in a pause", func(p *player, cancel func()) { p.keys <- errPause; synctest.Wait(); cancel() }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := newPipes()
+				s := newSession(t, newRelay(t, network), textSpec("abcdef", 1))
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				p := play(t, ctx, network, s, 0)
+				time.Sleep(2*time.Second + time.Second/2)
+				test.leave(p, cancel)
+				err := <-p.ended
+				if code, ok := errors.AsType[exitError](err); !ok || code != 130 {
+					t.Errorf("error %v, want exit status 130", err)
+				}
+				if got, want := p.out.String(), "abc"; got != want {
+					t.Errorf("typed %q, want %q", got, want)
+				}
+				if got, want := p.err.String(), fmt.Sprintf("\n  tokenrelay follow %s --after 4 --server http://localhost\n", s.Info().ID); !strings.Contains(got, want) {
+					t.Errorf("told %q, want %q", got, want)
+				}
+				// What was said works: the rest, and nothing else.
+				rest := play(t, t.Context(), network, s, 4)
+				if err := <-rest.ended; err != nil || rest.out.String() != "def" {
+					t.Errorf("the rest is %q, error %v, want %q", &rest.out, err, "def")
+				}
+			})
+		})
+	}
+}
+
+// The outcome of a session is that of the command.
+func TestOutcome(t *testing.T) {
+	end := func(kind, data string) scripted {
+		return events(first+second+"id: 3\nevent: "+kind+"\ndata: "+data+"\n\n", false)
+	}
+	for _, test := range []struct {
+		name   string
+		answer scripted
+		want   string
+	}{
+		{"done", end("done", `{"reason":"length"}`), "<nil>"},
+		{"stopped", end("stopped", `{"reason":"stop_requested"}`), "the session ended: stopped (stop_requested)"},
+		{"interrupted", end("interrupted", `{"reason":"restart"}`), "the session ended: interrupted (restart)"},
+		{"failed", end("failed", `{"reason":"error","error":{"code":"c","message":"m"}}`), "the session failed: m (c)"},
+		{"no end that could be read", end("done", `nonsense`), "<nil>"},
+		{"nothing left", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) }, "<nil>"},
+		{"unknown", refusal(404, ""), "the relay says: d (c404)"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, _ := script(t, test.answer)
+				var out, notes screen
+				err := newTypist(streams{out: &out, err: &notes}, &keyboard{}, 0).run(t.Context(), c, "x")
+				if fmt.Sprint(err) != test.want {
+					t.Errorf("error %v, want %s", err, test.want)
+				}
+				if got := out.String(); got != "a" && got != "" || notes.String() != "" {
+					t.Errorf("wrote %q and %q, want the text only", got, &notes)
+				}
+			})
+		})
+	}
+}
+
+// What other readers' pauses and other kinds of event look like.
+func TestKinds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := script(t, events(first+second+
+			"id: 3\nevent: reasoning\ndata: {\"text\":\"hm\"}\n\n"+
+			"id: 4\nevent: paused\ndata: {}\n\n"+
+			"id: 5\nevent: resumed\ndata: {}\n\n"+
+			"id: 6\nevent: tool_call\ndata: {}\n\n"+
+			"id: 7\nevent: mine\ndata: {\"text\":\"no\"}\n\n"+
+			"id: 8\ndata: {\"text\":\"b\"}\n\n"+
+			"id: 9\nevent: done\ndata: {}\n\n", false))
+		var out, notes screen
+		if err := newTypist(streams{out: &out, err: &notes}, &keyboard{}, 0).run(t.Context(), c, "x"); err != nil {
+			t.Error(err)
+		}
+		if got, want := out.String(), "ab"; got != want {
+			t.Errorf("typed %q, want %q", got, want)
+		}
+		if got, want := notes.String(), " [the session was paused]  [the session goes on] "; got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	})
+}
