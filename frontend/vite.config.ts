@@ -19,6 +19,7 @@ export default defineConfig({
       },
     },
   },
-  server: { proxy: { '/v1': server } },
+  // The Host stays the page's own, or the server takes its requests for another origin's.
+  server: { proxy: { '/v1': { target: server, changeOrigin: false } } },
   test: { include: ['src/**/*.test.ts'], environment: 'node' },
 });
