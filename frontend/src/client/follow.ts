@@ -233,8 +233,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
               return;
             }
             yield event;
-            if (this.#closed) return;
-            line.signal.throwIfAborted();
+            line.signal.throwIfAborted(); // cut or closed, while the caller had the event
           }
         } catch (error) {
           cause = error;
