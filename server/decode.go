@@ -19,10 +19,13 @@ import (
 // v has. An empty body leaves v as it is. It does not look at Content-Type.
 func (s *Server) decode(c *gin.Context, v any) error {
 	rc := http.NewResponseController(c.Writer)
-	// Cleared again, since it would end a stream that follows.
 	rc.SetReadDeadline(time.Now().Add(s.opts.BodyTimeout))
-	defer rc.SetReadDeadline(time.Time{})
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, s.opts.MaxBody))
+	if err == nil {
+		rc.SetReadDeadline(time.Time{}) // it would end the connection later
+	} else {
+		c.Header("Connection", "close") // the rest is not waited for
+	}
 	switch _, tooLarge := errors.AsType[*http.MaxBytesError](err); {
 	case tooLarge:
 		return &requestError{codeBody, fmt.Sprintf("the body is larger than %d bytes", s.opts.MaxBody)}

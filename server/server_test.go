@@ -1,0 +1,567 @@
+package server_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"tokenrelay/server"
+	"tokenrelay/session"
+	"tokenrelay/session/upstream"
+)
+
+const pushLines = `{"source":{"type":"push"},"unit":"line"}`
+
+func TestStreamHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{server: server.Options{Retry: 2 * time.Second}})
+		path := r.create(pushLines)
+		a := r.ask("GET", path+"/events", "")
+		for name, want := range map[string]string{
+			"Content-Type":      "text/event-stream; charset=utf-8",
+			"Cache-Control":     "no-store, no-transform",
+			"X-Accel-Buffering": "no",
+			"Content-Length":    "",
+		} {
+			if got := a.Header.Get(name); got != want {
+				t.Errorf("%s = %q, want %q", name, got, want)
+			}
+		}
+		// Something to resume from is there at once, before any text.
+		var first upstream.Event
+		began := time.Now()
+		follow(a.Body, func(e upstream.Event) bool { first = e; return true })
+		if first.ID != "1" || first.Name != "session" || first.Retry != 2*time.Second || time.Since(began) != 0 {
+			t.Errorf("first event = %+v after %v", first, time.Since(began))
+		}
+		if readers := r.state(path).Readers; readers != 1 {
+			t.Errorf("readers = %d, want 1", readers)
+		}
+		a.conn.Close()
+		synctest.Wait()
+		if got := r.state(path); got.Readers != 0 || got.State != "running" {
+			t.Errorf("after the reader left: %+v, want it running with 0 readers", got)
+		}
+	})
+}
+
+// Something comes at least every 15 s, between whole events, and it is a
+// comment with one newline, since some clients take more for an event.
+func TestKeepAlive(t *testing.T) {
+	for query, want := range map[string]string{
+		"":            "retry: 1000\n: ka\n: ka\nid: 2\ndata: {\"text\":\"x\\n\"}\n\n: ka\n",
+		"&ping=event": "retry: 1000\nevent: ping\ndata: {\"last_event_id\":1}\n\nevent: ping\ndata: {\"last_event_id\":1}\n\nid: 2\ndata: {\"text\":\"x\\n\"}\n\nevent: ping\ndata: {\"last_event_id\":2}\n\n",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, options{})
+			path := r.create(pushLines)
+			body := r.ask("GET", path+"/events?after=1"+query, "").Body
+			var got strings.Builder
+			go io.Copy(&got, body)
+			time.Sleep(44 * time.Second)
+			r.do("POST", path+"/append", `{"text":"x\n"}`)
+			time.Sleep(16 * time.Second)
+			synctest.Wait()
+			if got.String() != want {
+				t.Errorf("%s: a minute's stream = %q, want %q", query, got.String(), want)
+			}
+		})
+	}
+}
+
+// The pace is the reader's: others and the source are as fast as ever.
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		path := r.create(`{"source":{"type":"text","text":"` + strings.Repeat("x", 99) + `"},"unit":"rune"}`)
+		began := time.Now()
+		slow := r.ask("GET", path+"/events?pace=2", "")
+		canonical(t, r.ask("GET", path+"/events", "").Body)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the other reader took %v", took)
+		}
+		pings := 0
+		events := split(canonical(t, slow.Body))
+		if took, want := time.Since(began), 50*time.Second; len(events) != 101 || took < want || took > want+time.Second {
+			t.Errorf("%d events at 2 a second took %v (%d pings), want 101 in %v", len(events), took, pings, want)
+		}
+		if status, _ := r.do("GET", path+"/events?pace=0&after=101", ""); status != 204 {
+			t.Errorf("pace=0 at the end = %d, want 204", status)
+		}
+	})
+}
+
+func TestFormatText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		path := r.create(`{"source":{"type":"text","text":" a\nb\r\nc\rd \" "},"unit":"delta"}`)
+		got := canonical(t, r.ask("GET", path+"/events?format=text&after=1", "").Body)
+		want := "id: 2\ndata:  a\ndata: b\ndata: c\ndata: d \" \n\nid: 3\nevent: done\ndata: {\"reason\":\"stop\",\"usage\":{\"source\":\"none\"}}\n\n"
+		if got != want {
+			t.Errorf("stream = %q, want %q", got, want)
+		}
+	})
+}
+
+func TestLifeOfAPushSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		path := r.create(`{"source":{"type":"push"},"unit":"line","metadata":{"chat":"42"},"retain":"1h"}`)
+		stream := make(chan string)
+		body := r.ask("GET", path+"/events", "").Body
+		go func() { stream <- canonical(t, body) }()
+		for _, step := range []struct {
+			method, path, body string
+			status             int
+			want               string // in the answer
+		}{
+			{"POST", "/append", `{"text":"one\ntw"}`, 200, `{"last_event_id":2}`},
+			{"POST", "/append", `{"text":"o\n","producer":"p","seq":1}`, 200, `{"last_event_id":3}`},
+			{"POST", "/append", `{"text":"o\n","producer":"p","seq":1}`, 200, `{"last_event_id":3,"repeated":true}`},
+			{"POST", "/append", `{"text":"o\n","producer":"p","seq":3}`, 409, `"code":"append_out_of_order","detail":"append 3 of producer \"p\" is out of order: expected 2","expected_seq":2`},
+			{"GET", "", "", 200, `"producers":{"p":1},"retain":"1h0m0s","metadata":{"chat":"42"}`},
+			{"POST", "/pause", "", 200, `"state":"paused"`},
+			{"POST", "/pause", "{}", 200, `"state":"paused"`},
+			{"POST", "/append", `{"text":"x"}`, 409, `"code":"session_paused"`},
+			{"POST", "/resume", "", 200, `"state":"running"`},
+			{"POST", "/append", `{"event":"message","data":{"body": "<hi>\u2028", "n": 12345678901234567890}}`, 200, `{"last_event_id":6}`},
+			{"GET", "/text", "", 200, "one\ntwo\n"},
+			{"POST", "/finish", "", 200, `"state":"done"`},
+			{"POST", "/finish", "", 200, `"state":"done"`},
+			{"POST", "/stop", "", 200, `"state":"done"`},
+			{"POST", "/append", `{"text":"x"}`, 409, `"code":"session_ended","detail":"the session has ended (done)","state":"done"`},
+			{"POST", "/pause", "", 409, `"code":"session_ended"`},
+			{"DELETE", "", "", 204, ""},
+			{"GET", "", "", 410, `"code":"session_deleted"`},
+			{"GET", "/events", "", 410, `"code":"session_deleted"`},
+		} {
+			status, got := r.do(step.method, path+step.path, step.body)
+			if status != step.status || !strings.Contains(got, step.want) {
+				t.Errorf("%s %s %s = %d %s; want %d with %s", step.method, step.path, step.body, status, got, step.status, step.want)
+			}
+		}
+		var names []string
+		for _, event := range split(<-stream) {
+			_, event, _ = strings.Cut(event, "\n")
+			names = append(names, strings.TrimSpace(event))
+		}
+		got := strings.Join(names[1:], " | ")
+		want := `data: {"text":"one\n"} | data: {"text":"two\n"} | event: paused
+data: {} | event: resumed
+data: {} | event: message
+data: {"body":"<hi>\u2028","n":12345678901234567890} | event: done
+data: {"reason":"finish","usage":{"source":"none"}}`
+		if got != want {
+			t.Errorf("stream = %s\nwant %s", got, want)
+		}
+	})
+}
+
+// Each kind of bad input has its own code, and changes nothing.
+func TestBadInput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{server: server.Options{MaxBody: 100_000}})
+		push := r.create(pushLines)
+		ended := r.create(`{"source":{"type":"text","text":"x"},"unit":"rune"}`)
+		canonical(t, r.ask("GET", ended+"/events", "").Body)
+		huge := strings.Repeat("x", 70_000)
+		nobody := "/v1/sessions/" + session.NewID().String()
+		for name, test := range map[string]struct {
+			method, path, body string
+			header             string
+			status             int
+			code               string
+		}{
+			"malformed JSON":            {"POST", "/v1/sessions", `{"source"`, "", 400, "malformed_json"},
+			"two values":                {"POST", "/v1/sessions", `{"source":{"type":"push"}} {}`, "", 400, "malformed_json"},
+			"not an object":             {"POST", "/v1/sessions", `[]`, "", 400, "invalid_field"},
+			"empty body":                {"POST", "/v1/sessions", ``, "", 400, "invalid_field"},
+			"null":                      {"POST", "/v1/sessions", `null`, "", 400, "invalid_field"},
+			"unknown field":             {"POST", "/v1/sessions", `{"source":{"type":"push"},"colour":"red"}`, "", 400, "unknown_field"},
+			"unknown field of source":   {"POST", "/v1/sessions", `{"source":{"type":"push","text":"x"}}`, "", 400, "unknown_field"},
+			"later field on_pause":      {"POST", "/v1/sessions", `{"source":{"type":"push"},"on_pause":"hold"}`, "", 400, "unknown_field"},
+			"later field on_no_reader":  {"POST", "/v1/sessions", `{"source":{"type":"push"},"on_no_reader":{}}`, "", 400, "unknown_field"},
+			"wrong unit":                {"POST", "/v1/sessions", `{"source":{"type":"push"},"unit":"word"}`, "", 400, "invalid_field"},
+			"wrong encoding":            {"POST", "/v1/sessions", `{"source":{"type":"push"},"encoding":"gpt2"}`, "", 400, "invalid_field"},
+			"wrong source":              {"POST", "/v1/sessions", `{"source":{"type":"pull"}}`, "", 400, "invalid_field"},
+			"source without text":       {"POST", "/v1/sessions", `{"source":{"type":"text"}}`, "", 400, "invalid_field"},
+			"no upstream":               {"POST", "/v1/sessions", `{"source":{"type":"upstream","model":"m","messages":[{}]}}`, "", 400, "invalid_field"},
+			"wrong type":                {"POST", "/v1/sessions", `{"source":{"type":"push"},"rate":"fast"}`, "", 400, "invalid_field"},
+			"negative rate":             {"POST", "/v1/sessions", `{"source":{"type":"text","text":"x"},"rate":-1}`, "", 400, "invalid_field"},
+			"wrong retain":              {"POST", "/v1/sessions", `{"source":{"type":"push"},"retain":"a day"}`, "", 400, "invalid_field"},
+			"retain too long":           {"POST", "/v1/sessions", `{"source":{"type":"push"},"retain":"1000h"}`, "", 400, "invalid_field"},
+			"too large a body":          {"POST", "/v1/sessions", `{"source":{"type":"text","text":"` + huge + huge + `"}}`, "", 413, "body_too_large"},
+			"invalid UTF-8":             {"POST", push + "/append", "{\"text\":\"a\xff\"}", "", 400, "invalid_utf8"},
+			"half a surrogate pair":     {"POST", push + "/append", `{"text":"a\ud83d"}`, "", 400, "invalid_utf8"},
+			"other half":                {"POST", push + "/append", `{"text":"\ude00 a"}`, "", 400, "invalid_utf8"},
+			"append of nothing":         {"POST", push + "/append", `{}`, "", 400, "invalid_field"},
+			"append of both":            {"POST", push + "/append", `{"text":"x","event":"y","data":{}}`, "", 400, "invalid_field"},
+			"our own event":             {"POST", push + "/append", `{"event":"done","data":{}}`, "", 400, "invalid_field"},
+			"empty event":               {"POST", push + "/append", `{"event":"","data":{}}`, "", 400, "invalid_field"},
+			"too large an event":        {"POST", push + "/append", `{"event":"big","data":"` + huge + `"}`, "", 413, "event_too_large"},
+			"append out of order":       {"POST", push + "/append", `{"text":"x","producer":"p","seq":2}`, "", 409, "append_out_of_order"},
+			"seq 0":                     {"POST", push + "/append", `{"text":"x","producer":"p","seq":0}`, "", 400, "invalid_field"},
+			"negative seq":              {"POST", push + "/append", `{"text":"x","producer":"p","seq":-1}`, "", 400, "invalid_field"},
+			"append to a text":          {"POST", ended + "/append", `{"text":"x"}`, "", 409, "session_ended"},
+			"body for a command":        {"POST", push + "/pause", `{"why":"tea"}`, "", 400, "unknown_field"},
+			"missing session":           {"GET", nobody, "", "", 404, "session_not_found"},
+			"missing session's events":  {"GET", nobody + "/events", "", "", 404, "session_not_found"},
+			"missing session's append":  {"POST", nobody + "/append", "{}", "", 404, "session_not_found"},
+			"missing session to delete": {"DELETE", nobody, "", "", 404, "session_not_found"},
+			"no id":                     {"GET", "/v1/sessions/42", "", "", 404, "session_not_found"},
+			"negative cursor":           {"GET", push + "/events?after=-1", "", "", 400, "malformed_cursor"},
+			"non-numeric cursor":        {"GET", push + "/events?after=x", "", "", 400, "malformed_cursor"},
+			"empty cursor":              {"GET", push + "/events?after=", "", "", 400, "malformed_cursor"},
+			"cursor with a sign":        {"GET", push + "/events?after=%2B1", "", "", 400, "malformed_cursor"},
+			"fractional cursor":         {"GET", push + "/events?startIndex=1.0", "", "", 400, "malformed_cursor"},
+			"huge cursor":               {"GET", push + "/events?after=9007199254740992", "", "", 400, "malformed_cursor"},
+			"huger cursor":              {"GET", push + "/events?after=99999999999999999999", "", "", 400, "malformed_cursor"},
+			"malformed header":          {"GET", push + "/events", "", "Last-Event-ID: abc", 400, "malformed_cursor"},
+			"empty header":              {"GET", push + "/events", "", "Last-Event-ID: ", 400, "malformed_cursor"},
+			"header -1":                 {"GET", push + "/events?after=0", "", "Last-Event-ID: -1", 400, "malformed_cursor"},
+			"future cursor":             {"GET", push + "/events?after=2", "", "", 416, "cursor_ahead"},
+			"future header":             {"GET", push + "/events?after=0", "", "Last-Event-ID: 9007199254740991", 416, "cursor_ahead"},
+			"future start":              {"GET", push + "/events?startIndex=3", "", "", 416, "cursor_ahead"},
+			"future of an ended":        {"GET", ended + "/events?after=4", "", "", 416, "cursor_ahead"},
+			"two cursors":               {"GET", push + "/events?after=0&startIndex=1", "", "", 400, "invalid_parameter"},
+			"cursor twice":              {"GET", push + "/events?after=0&after=1", "", "", 400, "invalid_parameter"},
+			"misspelt cursor":           {"GET", push + "/events?afer=0", "", "", 400, "invalid_parameter"},
+			"later parameter compact":   {"GET", push + "/events?compact=true", "", "", 400, "invalid_parameter"},
+			"negative pace":             {"GET", push + "/events?pace=-1", "", "", 400, "invalid_parameter"},
+			"pace NaN":                  {"GET", push + "/events?pace=NaN", "", "", 400, "invalid_parameter"},
+			"wrong format":              {"GET", push + "/events?format=xml", "", "", 400, "invalid_parameter"},
+			"wrong ping":                {"GET", push + "/events?ping=yes", "", "", 400, "invalid_parameter"},
+			"wrong limit":               {"GET", "/v1/sessions?limit=0", "", "", 400, "invalid_parameter"},
+			"wrong page":                {"GET", "/v1/sessions?after=2", "", "", 400, "malformed_cursor"},
+			"wrong method":              {"PUT", push, "", "", 405, "method_not_allowed"},
+			"no route":                  {"GET", "/v1/nothing", "", "", 404, "route_not_found"},
+			"later route ws":            {"GET", push + "/ws", "", "", 404, "route_not_found"},
+			"foreign page":              {"POST", "/v1/sessions", pushLines, "Origin: https://evil.example", 403, "cross_origin"},
+			"foreign frame":             {"POST", push + "/stop", "", "Sec-Fetch-Site: cross-site", 403, "cross_origin"},
+		} {
+			if test.header == "" {
+				test.header = "X: y"
+			}
+			a := r.ask(test.method, test.path, test.body, test.header)
+			var problem struct {
+				Title, Code, Detail string
+				Status              int
+			}
+			err := json.NewDecoder(a.Body).Decode(&problem)
+			if err != nil || a.StatusCode != test.status || problem.Status != test.status || problem.Code != test.code || problem.Title == "" || problem.Detail == "" {
+				t.Errorf("%s: %d %+v, %v; want %d %s", name, a.StatusCode, problem, err, test.status, test.code)
+			}
+			if kind := a.Header.Get("Content-Type"); kind != "application/problem+json" {
+				t.Errorf("%s: Content-Type = %q", name, kind)
+			}
+		}
+		if got := r.state(push); got.LastEventID != 1 || got.State != "running" || got.Producers != nil {
+			t.Errorf("after all of it the session is %+v, want it as it was", got)
+		}
+	})
+}
+
+func TestAheadTellsTheLastID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		path := r.create(pushLines)
+		if _, body := r.do("GET", path+"/events?after=7", ""); !strings.Contains(body, `"last_event_id":1`) {
+			t.Errorf("416 says %s, want the last id", body)
+		}
+	})
+}
+
+func TestSlowBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		conn := r.dial()
+		began := time.Now()
+		a, err := exchange(conn, "POST", "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); a.StatusCode != 408 || took != server.DefaultBodyTimeout {
+			t.Errorf("body that never comes = %d after %v, want 408 after %v", a.StatusCode, took, server.DefaultBodyTimeout)
+		}
+		conn.Close()
+	})
+}
+
+func TestList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		var want []string
+		for range 5 {
+			want = append([]string{strings.TrimPrefix(r.create(pushLines), "/v1/sessions/")}, want...)
+			time.Sleep(time.Second)
+		}
+		var got []string
+		for next := ""; ; {
+			_, body := r.do("GET", "/v1/sessions?limit=2"+next, "")
+			var page struct {
+				Sessions []struct{ ID, State string }
+				Next     string
+			}
+			if err := json.Unmarshal([]byte(body), &page); err != nil {
+				t.Fatal(err)
+			}
+			for _, one := range page.Sessions {
+				got = append(got, one.ID)
+			}
+			if page.Next == "" {
+				break
+			}
+			next = "&after=" + page.Next
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("sessions = %v, want %v", got, want)
+		}
+	})
+}
+
+// A stream that stops before its terminal event is reset, not ended.
+func TestShutdownResetsStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		quick := r.ask("GET", r.create(`{"source":{"type":"text","text":"abcde"},"unit":"rune","rate":1}`)+"/events", "")
+		endless := r.ask("GET", r.create(pushLines)+"/events", "")
+		pausedPath := r.create(pushLines)
+		r.do("POST", pausedPath+"/pause", "")
+		paused := r.ask("GET", pausedPath+"/events", "")
+		type end struct {
+			err error
+			at  time.Duration
+		}
+		ends := make([]end, 3)
+		began := time.Now()
+		for i, a := range []answer{quick, endless, paused} {
+			go func() {
+				_, err := io.ReadAll(a.Body)
+				ends[i] = end{err, time.Since(began)}
+			}()
+		}
+		late := r.dial()
+		synctest.Wait()
+		go r.stop()
+		synctest.Wait()
+		// What comes during the drain is told to come back.
+		if a, err := r.askOn(late, "POST", "/v1/sessions", pushLines); err != nil || a.StatusCode != 503 || a.Header.Get("Retry-After") == "" {
+			t.Errorf("create during the drain = %v, %v; want 503 with Retry-After", a.Response, err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for i, want := range []struct {
+			name  string
+			reset bool
+			at    time.Duration
+		}{
+			{"one that ends in time", false, 4 * time.Second},
+			{"one that does not", true, server.DefaultDrain},
+			{"one that is paused", true, 0},
+		} {
+			if got := ends[i]; isReset(got.err) != want.reset || got.at != want.at {
+				t.Errorf("%s ended with %v after %v, want reset %t after %v", want.name, got.err, got.at, want.reset, want.at)
+			}
+		}
+	})
+}
+
+// A browser gives up for good on any status but 200, so overload is told to a
+// reader by a reset.
+func TestOverloadOnEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{session: session.Options{MaxReaders: 1}})
+		path := r.create(pushLines)
+		r.ask("GET", path+"/events", "")
+		a := r.ask("GET", path+"/events", "")
+		body, err := io.ReadAll(a.Body)
+		if a.StatusCode != 200 || string(body) != "retry: 1000\n" || !isReset(err) {
+			t.Errorf("second reader got %d %q, %v; want 200, when to retry, and a reset", a.StatusCode, body, err)
+		}
+	})
+}
+
+func TestHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{server: server.Options{AllowHosts: []string{"relay.example"}}})
+		for host, want := range map[string]int{
+			"localhost": 200, "LOCALHOST:8080": 200, "127.0.0.1:8080": 200, "[::1]:8080": 200, "192.168.0.7": 200,
+			"relay.example": 200, "relay.example:443": 200, "evil.example": 421, "localhost.evil.example:8080": 421, "127.0.0.1.evil.example": 421,
+		} {
+			conn := r.dial()
+			a, err := exchange(conn, "GET", "GET /healthz HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
+			if err != nil || a.StatusCode != want {
+				t.Errorf("Host %s = %v, %v; want %d", host, a.Response, err, want)
+			}
+			conn.Close()
+		}
+	})
+}
+
+func TestAllowedOrigin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const app = "https://app.example"
+		r := start(t, options{server: server.Options{AllowOrigins: []string{app}}})
+		a := r.ask("OPTIONS", "/v1/sessions", "", "Origin: "+app, "Access-Control-Request-Method: POST")
+		if a.StatusCode != 204 || a.Header.Get("Access-Control-Allow-Origin") != app || !strings.Contains(a.Header.Get("Access-Control-Allow-Headers"), "Last-Event-ID") {
+			t.Errorf("preflight = %d %v", a.StatusCode, a.Header)
+		}
+		a = r.ask("POST", "/v1/sessions", pushLines, "Origin: "+app, "Sec-Fetch-Site: cross-site")
+		if a.StatusCode != 201 || a.Header.Get("Access-Control-Allow-Origin") != app || a.Header.Get("Access-Control-Allow-Credentials") != "" {
+			t.Errorf("create from an allowed page = %d %v", a.StatusCode, a.Header)
+		}
+		a = r.ask("GET", "/v1/models", "", "Origin: https://evil.example")
+		if got := a.Header.Get("Access-Control-Allow-Origin"); got != "" {
+			t.Errorf("a foreign page may read: %q", got)
+		}
+	})
+	if _, err := server.New(server.Options{AllowOrigins: []string{"app.example"}}); err == nil {
+		t.Error("an origin without a scheme was taken")
+	}
+}
+
+func TestAdmin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{server: server.Options{Models: []string{"aimock/gpt-4o"}}})
+		for path, want := range map[string]string{
+			"/healthz": `{"status":"ok"}`,
+			"/readyz":  `{"status":"ready","durability":"memory"}`,
+		} {
+			if status, body := r.do("GET", path, ""); status != 200 || strings.TrimSpace(body) != want {
+				t.Errorf("%s = %d %s, want %s", path, status, body, want)
+			}
+		}
+		var models struct {
+			Object string
+			Data   []struct{ ID, Object string }
+		}
+		_, body := r.do("GET", "/v1/models", "")
+		if err := json.Unmarshal([]byte(body), &models); err != nil || models.Object != "list" || len(models.Data) != 2 || models.Data[0].ID != "demo" || models.Data[1].ID != "aimock/gpt-4o" {
+			t.Errorf("models = %s", body)
+		}
+	})
+}
+
+func TestPage(t *testing.T) {
+	page := fstest.MapFS{
+		"index.html": {Data: []byte("<!doctype html>")},
+		"app.js":     {Data: []byte("1")},
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{server: server.Options{Page: page}})
+		for path, want := range map[string]struct {
+			status int
+			body   string
+		}{
+			"/":            {200, "<!doctype html>"},
+			"/s/abc?at=57": {200, "<!doctype html>"},
+			"/app.js":      {200, "1"},
+			"/none.js":     {404, ""},
+			"/v1/none":     {404, ""},
+		} {
+			a := r.ask("GET", path, "")
+			body, _ := io.ReadAll(a.Body)
+			if a.StatusCode != want.status || want.status == 200 && string(body) != want.body {
+				t.Errorf("%s = %d %s", path, a.StatusCode, body)
+			}
+			if policy := a.Header.Get("Content-Security-Policy"); want.status == 200 && !strings.HasPrefix(policy, "default-src 'none'") {
+				t.Errorf("%s has policy %q", path, policy)
+			}
+			if etag := a.Header.Get("ETag"); want.status == 200 {
+				if again := r.ask("GET", path, "", "If-None-Match: "+etag); again.StatusCode != 304 {
+					t.Errorf("%s again = %d, want 304", path, again.StatusCode)
+				}
+			}
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		if status, body := r.do("GET", "/", ""); status != 404 || !strings.Contains(body, "make ui") {
+			t.Errorf("a binary without its page says %d %s", status, body)
+		}
+	})
+}
+
+// A connection that served a stream serves the next request as well, however
+// much later: the stream's write deadline does not stay behind.
+func TestConnectionAfterAStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		path := r.create(`{"source":{"type":"text","text":"x"},"unit":"rune"}`)
+		conn := r.dial()
+		a, err := r.askOn(conn, "GET", path+"/events", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		canonical(t, a.Body)
+		time.Sleep(server.DefaultWriteTimeout + 10*time.Second)
+		if a, err = r.askOn(conn, "GET", path, ""); err != nil || a.StatusCode != 200 {
+			t.Errorf("second request on the connection = %v, %v", a.Response, err)
+		}
+		conn.Close()
+	})
+}
+
+// No native event is larger than 60 KiB, whatever the source gives at once.
+func TestNoLargeEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		text := strings.Repeat("\x01", 300_000) // each is six bytes of JSON
+		for _, unit := range []string{"delta", "line", "grapheme", "token", "rune"} {
+			body, _ := json.Marshal(map[string]any{"source": map[string]string{"type": "text", "text": text[:30_000]}, "unit": unit})
+			for _, event := range split(canonical(t, r.ask("GET", r.create(string(body))+"/events", "").Body)) {
+				if len(event) > session.MaxFrame {
+					t.Errorf("%s: an event has %d bytes", unit, len(event))
+				}
+			}
+		}
+	})
+}
+
+func TestStatusOfEveryCode(t *testing.T) {
+	for code, status := range server.Statuses() {
+		if http.StatusText(status) == "" {
+			t.Errorf("code %s has status %s", code, strconv.Itoa(status))
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, s := range []string{`{"text":"a"}`, `{"text":"\ud83d\ude00"}`, `{"text":"\ud83d"}`, `{"text":"\\ud83d"}`, "{\"text\":\"\xff\"}", `{"Text":1}`, `{} {}`, ``, `{"text":"\udbff\udfff\ud800x"}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var got, want struct {
+			Text string `json:"text"`
+		}
+		if server.DecodeStrict(data, &got) != nil {
+			return
+		}
+		// What is taken means the same to encoding/json, and is all Unicode.
+		if err := json.Unmarshal(data, &want); err != nil || got != want {
+			t.Errorf("%q = %+v, want %+v, %v", data, got, want, err)
+		}
+		if strings.ContainsRune(got.Text, '\ufffd') && !strings.Contains(string(data), "\ufffd") && !strings.Contains(strings.ToLower(string(data)), `\ufffd`) {
+			t.Errorf("%q was taken as %q: a surrogate half got lost", data, got.Text)
+		}
+	})
+}
+
+func FuzzCursor(f *testing.F) {
+	for _, s := range []string{"0", "1", "-1", "+1", "007", "9007199254740991", "9007199254740992", "1e3", " 1", "１"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		id, err := server.ParseCursor(s)
+		if err == nil && (strings.Trim(s, "0123456789") != "" || id > session.MaxFrameID) {
+			t.Errorf("cursor %q = %d", s, id)
+		}
+	})
+}
