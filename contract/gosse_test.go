@@ -1,6 +1,7 @@
 package contract_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,7 +13,9 @@ import (
 // why that stopped.
 func followGoSSE(t *testing.T, url string, into *transcript) error {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
