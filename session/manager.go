@@ -281,8 +281,6 @@ func (m *Manager) create(ctx context.Context, who Principal, spec Spec, source S
 		gone:     make(chan struct{}),
 		seats:    &m.readers,
 	}
-	status := Status{State: Running, Last: 1}
-	s.commit(wire, []uint32{uint32(len(wire))}, status)
 	p := &pump{
 		s:      s,
 		source: source,
@@ -292,9 +290,11 @@ func (m *Manager) create(ctx context.Context, who Principal, spec Spec, source S
 		logger: m.opts.Logger,
 		cut:    cut,
 		pace:   newPace(spec.Rate),
-		status: status,
+		status: Status{State: Running, Last: 1},
 		size:   int64(len(wire)),
 	}
+	p.status.Usage = p.usage()
+	s.commit(wire, []uint32{uint32(len(wire))}, p.status)
 	select {
 	case m.starts <- p:
 	case <-m.stopped:
