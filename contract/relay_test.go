@@ -61,6 +61,7 @@ type relay struct {
 	t      *testing.T
 	url    string
 	cmd    *exec.Cmd
+	told   sync.Once
 	exited chan struct{} // closed when it is gone
 
 	mu  sync.Mutex // guards the field below
@@ -107,8 +108,11 @@ func start(t *testing.T, flags ...string) *relay {
 	return r
 }
 
-// terminate tells the relay to end.
-func (r *relay) terminate() { r.cmd.Process.Signal(syscall.SIGTERM) }
+// terminate tells the relay to end. It does so once: a second signal would
+// end it at once.
+func (r *relay) terminate() {
+	r.told.Do(func() { r.cmd.Process.Signal(syscall.SIGTERM) })
+}
 
 // stop waits for the end.
 func (r *relay) stop() {
