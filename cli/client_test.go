@@ -21,7 +21,7 @@ func TestFollowCut(t *testing.T) {
 	if err := chunker.Load(); err != nil { // not in a bubble
 		t.Fatal(err)
 	}
-	for seed := range uint64(20) {
+	for seed := range uint64(10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				random := rand.New(rand.NewPCG(seed, 0))
@@ -128,6 +128,17 @@ func silent(body string) scripted {
 	}
 }
 
+// keptAlive is silent for long, but for keep-alives.
+func keptAlive(w http.ResponseWriter, r *http.Request) {
+	events(first, false)(w, r)
+	for range 10 {
+		time.Sleep(40 * time.Second)
+		io.WriteString(w, ": ka\n")
+		w.(http.Flusher).Flush()
+	}
+	io.WriteString(w, second+terminal)
+}
+
 func refusal(status int, after string) scripted {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/problem+json")
@@ -182,6 +193,8 @@ func TestFollow(t *testing.T) {
 		{name: "silence", answers: []scripted{silent(first), events(second+terminal, false)},
 			asked: []string{"0", "1"}, ids: []session.FrameID{1, 2, 3},
 			notices: []string{"connection lost at 1: nothing came for 45s", "back at 2"}, took: [2]time.Duration{45 * time.Second, 46 * time.Second}},
+		{name: "kept alive", answers: []scripted{keptAlive},
+			asked: []string{"0"}, ids: []session.FrameID{1, 2, 3}, took: [2]time.Duration{400 * time.Second, 400 * time.Second}},
 		{name: "no answer", answers: []scripted{func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, events(first+second+terminal, false)},
 			asked: []string{"0", "0"}, ids: []session.FrameID{1, 2, 3},
 			notices: []string{"connection lost at 0: nothing came for 45s", "back at 1"}, took: [2]time.Duration{45 * time.Second, 46 * time.Second}},

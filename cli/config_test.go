@@ -139,6 +139,12 @@ func TestEveryOption(t *testing.T) {
 		if a, b := field(byEnv), field(byFile); !reflect.DeepEqual(a, b) || reflect.DeepEqual(a, field(c)) {
 			t.Errorf("--%s: %v by variable, %v by file, %v by default", flag.Name, a, b, field(c))
 		}
+		if kind := flag.Target.Kind(); (kind == reflect.Int || kind == reflect.Int64) && flag.Name != "log-level" {
+			_, err := configure(t, []string{"serve", "--" + flag.Name + "=0"}, nil, "")
+			if want := "--" + flag.Name + " must be more than 0"; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("--%s=0: error %v, want %s", flag.Name, err, want)
+			}
+		}
 	}
 }
 
@@ -290,3 +296,18 @@ func TestHelp(t *testing.T) {
 		t.Errorf("version: status %d, %q", status, &out)
 	}
 }
+
+// A bug is not an exit.
+func TestPanic(t *testing.T) {
+	defer func() {
+		if cause := recover(); cause != io.ErrShortWrite {
+			t.Errorf("recovered %v, want %v", cause, io.ErrShortWrite)
+		}
+	}()
+	status := run(t.Context(), []string{"version"}, streams{out: panicking{}, err: io.Discard})
+	t.Errorf("status %d, want a panic", status)
+}
+
+type panicking struct{}
+
+func (panicking) Write([]byte) (int, error) { panic(io.ErrShortWrite) }

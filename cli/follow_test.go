@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -149,6 +150,28 @@ func TestOutcome(t *testing.T) {
 					t.Errorf("wrote %q and %q, want the text only", got, &notes)
 				}
 			})
+		})
+	}
+}
+
+// On a terminal what follows begins on a line of its own.
+func TestTerminalLine(t *testing.T) {
+	for _, test := range []struct {
+		answer scripted
+		want   string
+	}{
+		{events(first+second+terminal, false), "a\n"},
+		{events(first+"id: 2\ndata: {\"text\":\"a\\n\"}\n\n", false), "a\n"},
+		{events(first+"id: 2\nevent: done\ndata: {}\n\n", false), ""},
+		{events(first+second+"id: 3\nevent: failed\ndata: {}\n\n", false), "a\n"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, _ := script(t, test.answer, refusal(404, ""))
+			var out screen
+			newTypist(streams{out: &out, err: io.Discard}, &keyboard{terminal: true}, 0).run(t.Context(), c, "x")
+			if got := out.String(); got != test.want {
+				t.Errorf("typed %q, want %q", got, test.want)
+			}
 		})
 	}
 }

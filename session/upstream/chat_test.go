@@ -523,7 +523,13 @@ func TestTimes(t *testing.T) {
 func TestSlowTaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string
-		source := open(t, newSet(t, upstream.Options{Idle: time.Minute}, answer(whole, false)))
+		source := open(t, newSet(t, upstream.Options{Idle: time.Minute}, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			for event := range strings.SplitAfterSeq(whole, "\n\n") {
+				io.WriteString(w, event)
+				w.(http.Flusher).Flush()
+			}
+		}))
 		for d, err := range source.Deltas(t.Context(), 0) {
 			got = append(got, show(d, err))
 			time.Sleep(time.Hour)
@@ -531,6 +537,33 @@ func TestSlowTaker(t *testing.T) {
 		if want := []string{"text Hel", "text lo 👋", "usage 7 2 reported", "finish stop"}; !slices.Equal(got, want) {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
+	})
+}
+
+// Whoever takes no more ends the generation, however long it would go on.
+func TestTakerLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := make(chan struct{})
+		source := open(t, newSet(t, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) {
+			defer close(gone)
+			w.Header().Set("Content-Type", "text/event-stream")
+			for r.Context().Err() == nil {
+				io.WriteString(w, stream(content(`"a"`)))
+				w.(http.Flusher).Flush()
+				time.Sleep(time.Second)
+			}
+		}))
+		start := time.Now()
+		for d, err := range source.Deltas(t.Context(), 0) {
+			if got := show(d, err); got != "text a" {
+				t.Errorf("got %q", got)
+			}
+			break
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("it ended %v after it was left, want at once", took)
+		}
+		<-gone
 	})
 }
 
@@ -627,7 +660,7 @@ func TestFailureReachesSession(t *testing.T) {
 
 func TestChatSource(t *testing.T) {
 	const sentence = "Ebbe und Flut 👋. "
-	many := slices.Repeat([]string{content(`"` + sentence + `"`)}, 2000)
+	many := slices.Repeat([]string{content(`"` + sentence + `"`)}, 400)
 	for _, test := range []struct {
 		name string
 		body string
@@ -636,7 +669,9 @@ func TestChatSource(t *testing.T) {
 	}{
 		{"whole", whole, false, sessiontest.SourceWant{Text: wholeText, FromStart: true}},
 		{"empty", stream(stop), false, sessiontest.SourceWant{FromStart: true}},
-		{"long", stream(append(many, stop)...), false, sessiontest.SourceWant{Text: strings.Repeat(sentence, 2000), FromStart: true}},
+		{"long", stream(append(many, stop)...), false, sessiontest.SourceWant{Text: strings.Repeat(sentence, 400), FromStart: true}},
+		{"all in one chunk", stream(`{"choices":[{"delta":{"reasoning":"r\ud83d","content":"a\ud83d","tool_calls":[{"function":{"arguments":"x\ud83d"}}]},"finish_reason":"stop"}],"usage":{}}`), false,
+			sessiontest.SourceWant{Text: "a\ufffd", FromStart: true}},
 		{"cut", stream(content(`"a"`), content(`"b"`)), true, sessiontest.SourceWant{Text: "ab", FromStart: true, Breaks: true}},
 		{"error", stream(content(`"a"`), `{"error":{}}`), false, sessiontest.SourceWant{Text: "a", FromStart: true, Breaks: true}},
 	} {

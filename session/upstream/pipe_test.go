@@ -23,6 +23,13 @@ func newSet(t *testing.T, o upstream.Options, handle http.HandlerFunc) *upstream
 	if err != nil {
 		t.Fatal(err)
 	}
+	connect(t, set, handle)
+	return set
+}
+
+// connect makes handle the answer of all providers of set.
+func connect(t *testing.T, set *upstream.Set, handle http.HandlerFunc) {
+	t.Helper()
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	set.Dial(l.dial)
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -41,7 +48,6 @@ func newSet(t *testing.T, o upstream.Options, handle http.HandlerFunc) *upstream
 		srv.Close()
 		serving.Wait()
 	})
-	return set
 }
 
 // A pipeListener accepts what dial connects.
