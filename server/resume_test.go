@@ -149,7 +149,6 @@ func (c *cutConn) Read(p []byte) (int, error) {
 // Readers whose lines are cut at random bytes, live and finished, get every
 // event once: at least 10,000 cuts over all units.
 func TestRandomCuts(t *testing.T) {
-	const wanted = 10_000
 	var mu sync.Mutex
 	cuts, midEvent := 0, 0
 	t.Run("units", func(t *testing.T) {
@@ -157,7 +156,7 @@ func TestRandomCuts(t *testing.T) {
 			t.Run(string(unit), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					c, m := cutUnit(t, unit, uint64(i), wanted/len(chunker.Units()))
+					c, m := cutUnit(t, unit, uint64(i), cutsWanted/len(chunker.Units()))
 					mu.Lock()
 					defer mu.Unlock()
 					cuts, midEvent = cuts+c, midEvent+m
@@ -166,8 +165,8 @@ func TestRandomCuts(t *testing.T) {
 		}
 	})
 	t.Logf("%d cuts, %d of them in mid-event: 0 lost, 0 repeated", cuts, midEvent)
-	if cuts < wanted || midEvent < wanted/2 {
-		t.Errorf("%d cuts, %d in mid-event; want %d and half of them", cuts, midEvent, wanted)
+	if cuts < cutsWanted || midEvent < cutsWanted/2 {
+		t.Errorf("%d cuts, %d in mid-event; want %d and half of them", cuts, midEvent, cutsWanted)
 	}
 }
 

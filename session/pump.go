@@ -340,9 +340,10 @@ func (p *pump) apply(c *command) error {
 			p.pace.restart()
 		}
 	case opStop:
-		// What was not shown yet will not be; what the chunker alone holds
-		// back was on its way.
-		if len(p.queue) == 0 {
+		// Who stops wants no more: what waits for the pace or for resume is
+		// dropped. What the chunker alone holds was on its way, and a producer
+		// was told that its text is safe.
+		if len(p.queue) == 0 && (state == Running || p.source == nil) {
 			p.flushNow()
 		}
 		p.finish(KindStopped, c.reason, nil)

@@ -190,6 +190,23 @@ func TestStopShowsNoMore(t *testing.T) {
 	})
 }
 
+func TestStopOfAPausedUpstreamShowsNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := newScript()
+		m := start(t, session.Options{Upstreams: up})
+		s := create(t, m, session.Spec{Source: upstreamSpec, Unit: chunker.Line})
+		up.text("one\n")
+		synctest.Wait()
+		s.Pause(t.Context())
+		up.text("no line yet") // held by the chunker, not by the queue
+		synctest.Wait()
+		s.Stop(t.Context())
+		if got, want := kinds(readAll(t, s, 0)), "session|one\n|paused|stopped"; got != want {
+			t.Errorf("frames = %s, want %s", got, want)
+		}
+	})
+}
+
 // A terminal state is never invented: law 3.
 func TestBrokenSource(t *testing.T) {
 	for name, test := range map[string]struct {
