@@ -113,6 +113,7 @@ func (t *terminalWriter) Write(p []byte) (int, error) {
 			out = append(out, "\r\n"...)
 		case r == '\n' || r == '\t':
 			out = append(out, byte(r))
+		case r == '\r': // of a line's end; alone it would let text hide text
 		case unicode.IsControl(r):
 			out = append(out, "\ufffd"...)
 		default:

@@ -98,14 +98,14 @@ func (c *chat) stream(ctx context.Context, cancel context.CancelCauseFunc, d *ch
 		return fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	defer response.Body.Close()
+	idle := time.AfterFunc(c.set.opts.Idle, func() { cancel(errIdle) })
+	defer idle.Stop()
 	if response.StatusCode != http.StatusOK {
 		return c.errorAnswer(response)
 	}
 	if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != "text/event-stream" {
 		return &session.Failure{Code: CodeMalformed, Message: fmt.Sprintf("the provider answered with %q instead of a stream", kind)}
 	}
-	idle := time.AfterFunc(c.set.opts.Idle, func() { cancel(errIdle) })
-	defer idle.Stop()
 	for event, err := range Events(response.Body) {
 		// What takes the deltas may wait for long: that is not the provider's silence.
 		idle.Stop()
