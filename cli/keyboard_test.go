@@ -15,7 +15,7 @@ func TestTerminalWriter(t *testing.T) {
 		{"plain ä€😀👩‍👩‍👧", "plain ä€😀👩‍👩‍👧", "plain ä€😀👩‍👩‍👧"},
 		{"a\tb\n\nc\n", "a\tb\r\n\r\nc\r\n", "a\tb\n\nc\n"},
 		{"\x1b[2J\x1b]0;title\a", "\ufffd[2J\ufffd]0;title\ufffd", "\ufffd[2J\ufffd]0;title\ufffd"},
-		{"a\rb\bc\x00\x7f", "ab\ufffdc\ufffd\ufffd", "a\ufffdb\ufffdc\ufffd\ufffd"},
+		{"a\rb\bc\x00\x7f", "ab\ufffdc\ufffd\ufffd", "ab\ufffdc\ufffd\ufffd"},
 		{"\u009b31m\u0085", "\ufffd31m\ufffd", "\ufffd31m\ufffd"}, // C1
 		{"\x9b\xff", "\ufffd\ufffd", "\ufffd\ufffd"},
 		{"", "", ""},
