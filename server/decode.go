@@ -26,6 +26,7 @@ func (s *Server) decode(c *gin.Context, v any) error {
 	} else {
 		c.Header("Connection", "close") // the rest is not waited for
 	}
+	s.begin(c) // the body may have taken all the time there was
 	switch _, tooLarge := errors.AsType[*http.MaxBytesError](err); {
 	case tooLarge:
 		return &requestError{codeBody, fmt.Sprintf("the body is larger than %d bytes", s.opts.MaxBody)}
