@@ -469,7 +469,7 @@ func TestAppendRefused(t *testing.T) {
 		if _, repeated, err := s.Append(t.Context(), session.Append{Text: "x", Producer: "p", Seq: 1}); repeated || err != nil {
 			t.Errorf("the same append after resume = %t, %v; want it taken", repeated, err)
 		}
-		other := create(t, m, session.Spec{Source: text("x"), Rate: 1})
+		other := create(t, m, session.Spec{Source: text("still running"), Unit: chunker.Rune, Rate: 1})
 		if _, _, err := other.Append(t.Context(), session.Append{Text: "x"}); !errors.Is(err, session.ErrNotPush) {
 			t.Errorf("Append to a text session = %v, want ErrNotPush", err)
 		}
