@@ -13,6 +13,7 @@ import (
 
 	"tokenrelay/chunker"
 	"tokenrelay/session"
+	"tokenrelay/session/sessiontest"
 )
 
 // However often the connection breaks, and wherever, every event comes once
@@ -55,7 +56,7 @@ func TestFollowCut(t *testing.T) {
 				if err != nil || kind != session.KindDone {
 					t.Fatalf("ended with %q, error %v", kind, err)
 				}
-				if want, _ := s.Text(); text.String() != want || len(want) < 1000 {
+				if want := sessiontest.Text(t, s); text.String() != want || len(want) < 1000 {
 					t.Errorf("text of %d bytes differs from the session's, %d bytes", text.Len(), len(want))
 				}
 				if last := s.Status().Last; next-1 != last {

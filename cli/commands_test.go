@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"tokenrelay/session"
+	"tokenrelay/session/sessiontest"
 )
 
 func TestAskPrompt(t *testing.T) {
@@ -104,7 +105,7 @@ func TestCommands(t *testing.T) {
 	s := newSession(t, manager, session.Spec{Source: session.SourceSpec{Type: session.SourceGenerate, Prompt: "Ebbe? 👩‍👩‍👧", Seed: 7, Length: 800}})
 	id := s.Info().ID.String()
 	status, out, notes := command(cuts, "follow", id)
-	text, last := s.Text()
+	text, last := sessiontest.Text(t, s), s.Status().Last
 	if status != 0 || out != text {
 		t.Errorf("follow: status %d, %d bytes of text, want 0 and the session's %d: %s", status, len(out), len(text), notes)
 	}

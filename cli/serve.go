@@ -134,9 +134,6 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if ended := <-ran; !errors.Is(ended, context.Canceled) {
 		err = errors.Join(err, ended)
 	}
-	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
-	}
 	logger.Info("stopped")
 	return err
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -144,8 +143,8 @@ func problemOf(err error) problem {
 		p.Code = codeOverload
 	case errors.Is(err, session.ErrShutdown):
 		p.Code = codeShutdown
-	case errors.Is(err, session.ErrFenced), errors.Is(err, session.ErrConflict), errors.Is(err, context.Canceled):
-		p.Code, p.Detail = codeUnavailable, "the relay could not do that now: try again"
+	case errors.Is(err, session.ErrStore):
+		p.Code, p.Detail = codeUnavailable, "the relay could not keep that: the session is broken off"
 	default:
 		p.Detail = "something went wrong in the relay; its log says what"
 	}
@@ -170,6 +169,5 @@ func (s *Server) renderError(c *gin.Context, err error) {
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
-	c.Header("Cache-Control", "no-store")
 	c.Data(p.Status, "application/problem+json", append(body, '\n'))
 }

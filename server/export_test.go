@@ -2,8 +2,9 @@ package server
 
 // What fuzzing reaches.
 var (
-	DecodeStrict = decodeStrict
-	ParseCursor  = parseCursor
+	ParseCursor = parseCursor
 )
+
+func DecodeStrict(data []byte, v any) error { return decodeStrict(data, v, "") }
 
 func Statuses() map[code]int { return statuses }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -21,8 +20,8 @@ const (
 	// a slow reader that is far behind meets each write's deadline.
 	writeSize = 64 << 10
 
-	// maxPace is the most events a second that ?pace can ask for.
-	maxPace = 10_000
+	// paceSlack is how far a paced reader may lag and still catch up.
+	paceSlack = 100 * time.Millisecond
 )
 
 // A followRequest is what the events route was asked for.
@@ -51,8 +50,8 @@ func parseFollow(c *gin.Context) (r followRequest, err error) {
 		},
 		"pace": func(value string) error {
 			pace, err := strconv.ParseFloat(value, 64)
-			if r.pace = pace; err != nil || math.IsNaN(pace) || pace < 0 || pace > maxPace {
-				return errParameter("pace", fmt.Sprintf("must be 0 to %d events a second", maxPace))
+			if r.pace = pace; err != nil || pace != 0 && !(pace >= session.MinRate && pace <= session.MaxRate) { // also NaN
+				return errParameter("pace", fmt.Sprintf("must be 0, or up to %d events a second and at least one an hour", session.MaxRate))
 			}
 			return nil
 		},
@@ -85,7 +84,7 @@ func parseFollow(c *gin.Context) (r followRequest, err error) {
 // parseCursor reads an event id: decimal digits, at most MaxFrameID.
 func parseCursor(value string) (session.FrameID, error) {
 	n, err := strconv.ParseUint(value, 10, 64)
-	if err != nil || value[0] == '+' || n > uint64(session.MaxFrameID) {
+	if err != nil || n > uint64(session.MaxFrameID) {
 		return 0, &requestError{codeCursor, fmt.Sprintf("the cursor %q is not an event id, which is a number from 0 on", value)}
 	}
 	return session.FrameID(n), nil
@@ -110,14 +109,14 @@ func (s *Server) events(c *gin.Context) error {
 		defer reader.Close()
 		if s.streams.enter() {
 			defer s.streams.leave()
-			f := &follower{server: s, session: found, reader: reader, request: request, out: s.openStream(c)}
+			f := &follower{server: s, session: found, reader: reader, request: request, out: s.openEvents(c)}
 			return f.run(c.Request.Context())
 		}
 		err = session.ErrShutdown
 	}
 	if errors.Is(err, session.ErrOverloaded) || errors.Is(err, session.ErrShutdown) {
 		// It will pass, but a browser gives up on any status but 200.
-		s.openStream(c).begin()
+		s.openEvents(c).begin()
 		return errAbort
 	}
 	return err
@@ -131,6 +130,7 @@ type follower struct {
 	request followRequest
 	out     *stream
 	silence *time.Timer // fires when a keep-alive is due
+	next    time.Time   // when the pace allows the next event
 }
 
 // run writes until the terminal frame is written. Any other end is errAbort.
@@ -141,7 +141,6 @@ func (f *follower) run(ctx context.Context) error {
 	if f.request.pace > 0 {
 		size = 0 // one at a time
 	}
-	turn := time.Now()
 	var rendered []byte
 	for {
 		frames, more, err := f.reader.Next(size)
@@ -149,12 +148,16 @@ func (f *follower) run(ctx context.Context) error {
 		case err == io.EOF:
 			return nil
 		case err != nil:
+			f.out.begin() // when to come back
 			return errAbort
 		case more != nil:
-			if f.out.begin() != nil || f.wait(ctx, more) != nil {
+			if f.out.begin() != nil || f.wait(ctx, more, f.server.draining) != nil {
 				return errAbort
 			}
 			continue
+		}
+		if f.turn(ctx) != nil {
+			return errAbort
 		}
 		body := []byte(frames)
 		if f.request.render != nil {
@@ -165,34 +168,45 @@ func (f *follower) run(ctx context.Context) error {
 			return errAbort // the client is gone, or too slow
 		}
 		f.silence.Reset(f.server.opts.KeepAlive)
-		if f.request.pace > 0 {
-			turn = turn.Add(time.Duration(float64(time.Second) / f.request.pace))
-			due := make(chan struct{})
-			timer := time.AfterFunc(time.Until(turn), func() { close(due) })
-			err := f.wait(ctx, due)
-			timer.Stop()
-			if err != nil {
-				return errAbort
-			}
-		}
 	}
 }
 
-// wait returns when more closes, and keeps the line alive until then. The
-// error is errAbort: the client is gone or the relay is going.
-func (f *follower) wait(ctx context.Context, more <-chan struct{}) error {
-	draining := f.server.draining
+// turn waits until the reader's pace allows the next event. Deadlines follow
+// each other at the interval, so that waking up late does not add up; only what
+// was missed while there was nothing to send is not made up for.
+func (f *follower) turn(ctx context.Context) error {
+	select {
+	case <-f.server.cut:
+		return errAbort
+	default:
+	}
+	if f.request.pace == 0 {
+		return nil
+	}
+	if time.Since(f.next) > paceSlack {
+		f.next = time.Now()
+	}
+	due := make(chan struct{})
+	timer := time.AfterFunc(time.Until(f.next), func() { close(due) })
+	defer timer.Stop()
+	f.next = f.next.Add(time.Duration(float64(time.Second) / f.request.pace))
+	return f.wait(ctx, due, nil)
+}
+
+// wait returns when ready closes, and keeps the line alive until then. The
+// error is errAbort: the client is gone or the relay is going. Once leaving
+// closes, a paused session is not waited for, since nothing is to come of it.
+func (f *follower) wait(ctx context.Context, ready, leaving <-chan struct{}) error {
 	for {
 		select {
-		case <-more:
+		case <-ready:
 			return nil
 		case <-ctx.Done():
 			return errAbort
 		case <-f.server.cut:
 			return errAbort
-		case <-draining:
-			draining = nil
-			// Nothing is to come that would be worth waiting for.
+		case <-leaving:
+			leaving = nil
 			if f.session.Status().State == session.Paused {
 				return errAbort
 			}

@@ -20,10 +20,16 @@ type guard struct {
 }
 
 func newGuard(o Options) (*guard, error) {
-	g := &guard{hosts: o.AllowHosts, origins: o.AllowOrigins, cross: http.NewCrossOriginProtection()}
+	g := &guard{origins: o.AllowOrigins, cross: http.NewCrossOriginProtection()}
+	for _, host := range o.AllowHosts {
+		if host == "" || strings.ContainsAny(host, ":/ ") {
+			return nil, fmt.Errorf("allowed host %q: it must be a name without scheme and port, such as relay.example.com", host)
+		}
+		g.hosts = append(g.hosts, strings.ToLower(host))
+	}
 	for _, origin := range o.AllowOrigins {
-		if err := g.cross.AddTrustedOrigin(origin); err != nil {
-			return nil, fmt.Errorf("allowed origin: %w", err)
+		if err := g.cross.AddTrustedOrigin(origin); err != nil || strings.ToLower(origin) != origin {
+			return nil, fmt.Errorf("allowed origin %q: it must be scheme and host in lower case, such as https://app.example.com", origin)
 		}
 	}
 	return g, nil
@@ -33,7 +39,6 @@ func (g *guard) check(c *gin.Context) error {
 	if !g.knowsHost(c.Request.Host) {
 		return &requestError{codeHost, "this relay does not answer under that Host: name it with --allow-host"}
 	}
-	c.Header("X-Content-Type-Options", "nosniff")
 	if origin := c.GetHeader("Origin"); slices.Contains(g.origins, origin) {
 		c.Header("Access-Control-Allow-Origin", origin)
 		c.Header("Access-Control-Expose-Headers", "Location, Last-Event-ID, Retry-After")
@@ -53,14 +58,15 @@ func (g *guard) check(c *gin.Context) error {
 }
 
 // knowsHost reports whether the relay answers under a Host header's name.
-// Addresses and localhost are not names that somebody else's DNS can point here.
+// Addresses and localhost are not names that somebody else's DNS can point
+// here, and every browser sends one.
 func (g *guard) knowsHost(hostport string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
 		host = h
 	}
-	host = strings.ToLower(strings.Trim(host, "[]"))
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host) != nil ||
+	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	return host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host) != nil ||
 		slices.Contains(g.hosts, host) || slices.Contains(g.hosts, "*")
 }
 

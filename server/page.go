@@ -74,7 +74,9 @@ func (p *page) serve(c *gin.Context) error {
 	return nil
 }
 
-// isAPI reports whether a path is the API's, where the page is no answer.
+// isAPI reports whether a path is the API's, where the page is no answer: a
+// program that asks for it must not take the page for one.
 func isAPI(at string) bool {
-	return at == "/v1" || at == "/api" || strings.HasPrefix(at, "/v1/") || strings.HasPrefix(at, "/api/")
+	first, _, _ := strings.Cut(strings.TrimPrefix(path.Clean(at), "/"), "/")
+	return first == "v1" || first == "api" || first == "healthz" || first == "readyz"
 }

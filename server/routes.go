@@ -1,7 +1,9 @@
 package server
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -22,6 +24,7 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/sessions", s.create},
 		{"GET", "/v1/sessions", s.list},
 		{"GET", "/v1/sessions/:id", s.state},
+		{"HEAD", "/v1/sessions/:id", s.state},
 		{"DELETE", "/v1/sessions/:id", s.delete},
 		{"GET", "/v1/sessions/:id/events", s.events},
 		{"GET", "/v1/sessions/:id/text", s.text},
@@ -32,7 +35,9 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/sessions/:id/finish", s.finish},
 		{"GET", "/v1/models", s.models},
 		{"GET", "/healthz", s.healthz},
+		{"HEAD", "/healthz", s.healthz},
 		{"GET", "/readyz", s.readyz},
+		{"HEAD", "/readyz", s.readyz},
 	}
 }
 
@@ -70,8 +75,8 @@ func (s *Server) try(handle func(*gin.Context) error) gin.HandlerFunc {
 		err := handle(c)
 		switch {
 		case err == nil:
-		case errors.Is(err, errAbort):
-			panic(http.ErrAbortHandler)
+		case errors.Is(err, errAbort), errors.Is(err, context.Canceled):
+			abort(c.Request) // or nobody waits for the answer any more
 		default:
 			s.renderError(c, err)
 			c.Abort()
@@ -79,10 +84,32 @@ func (s *Server) try(handle func(*gin.Context) error) gin.HandlerFunc {
 	}
 }
 
-// begin gives the whole answer one deadline, which streams renew with each
-// write. Without it the one of the connection's last request would stand.
+// connKey is under which a request's context has its connection.
+type connKey struct{}
+
+// abort ends a request without ending its answer properly. A body of HTTP/1.0
+// has no end but that of its connection (nginx asks so by default), so there
+// the connection must be reset.
+func abort(r *http.Request) {
+	if tcp, ok := r.Context().Value(connKey{}).(*net.TCPConn); ok && !r.ProtoAtLeast(1, 1) {
+		tcp.SetLinger(0)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// begin gives the answer a deadline, which streams renew with each write: the
+// one of the connection's last request would stand otherwise. A body has one
+// too, and unless decode reads it to its end the connection ends with the
+// answer, since net/http would wait for the rest of the body before it.
 func (s *Server) begin(c *gin.Context) {
-	http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout))
+	rc := http.NewResponseController(c.Writer)
+	rc.SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout))
+	if c.Request.ContentLength != 0 {
+		rc.SetReadDeadline(time.Now().Add(s.opts.BodyTimeout))
+		c.Header("Connection", "close")
+	}
+	c.Header("Cache-Control", "no-store")
+	c.Header("X-Content-Type-Options", "nosniff")
 }
 
 // recover keeps a panic from ending more than its own request. Unlike gin's
@@ -94,11 +121,11 @@ func (s *Server) recover(c *gin.Context) {
 			return
 		}
 		if cause == http.ErrAbortHandler {
-			panic(cause)
+			panic(cause) // which resets the connection
 		}
 		s.opts.Logger.Error("panic", "path", c.FullPath(), "cause", cause, "stack", string(debug.Stack()))
 		if c.Writer.Written() {
-			panic(http.ErrAbortHandler)
+			abort(c.Request)
 		}
 		s.renderError(c, errors.New("panic"))
 		c.Abort()

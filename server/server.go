@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -95,10 +96,29 @@ type Server struct {
 	cut      chan struct{} // closed when the streams that are left are broken off
 }
 
-// New returns a server. It returns an error if an origin is not one.
+func (o Options) validate() error {
+	if o.Manager == nil {
+		return errors.New("there is no Manager")
+	}
+	for name, limit := range map[string]int64{
+		"KeepAlive": int64(o.KeepAlive), "Retry": int64(o.Retry / time.Millisecond), "WriteTimeout": int64(o.WriteTimeout),
+		"BodyTimeout": int64(o.BodyTimeout), "Drain": int64(o.Drain), "MaxBody": o.MaxBody, "SocketBuffer": int64(o.SocketBuffer),
+	} {
+		if limit <= 0 {
+			return fmt.Errorf("%s must be more than 0 (Retry: a millisecond at least)", name)
+		}
+	}
+	return nil
+}
+
+// New returns a server, or an error that names the option which is wrong.
 func New(o Options) (*Server, error) {
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
 	s := &Server{
-		opts:     o.withDefaults(),
+		opts:     o,
 		started:  time.Now(),
 		streams:  gate{empty: make(chan struct{})},
 		draining: make(chan struct{}),
@@ -129,7 +149,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			if tcp, ok := c.(*net.TCPConn); ok {
 				tcp.SetWriteBuffer(s.opts.SocketBuffer) // it only costs memory if it fails
 			}
-			return ctx
+			return context.WithValue(ctx, connKey{}, c)
 		},
 	}
 	served := make(chan error, 1)
@@ -140,19 +160,21 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.drain()
-	// What is left now are short requests.
+	// What is left are short requests, and streams in the middle of a write.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if err := srv.Shutdown(closing); err != nil {
+	if srv.Shutdown(closing) != nil {
 		srv.Close()
 	}
+	<-s.streams.empty
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
 }
 
-// drain waits for streams to end, at most for Options.Drain, then cuts them.
+// drain waits for streams to end, at most for Options.Drain, then tells those
+// that are left to break off.
 func (s *Server) drain() {
 	close(s.draining)
 	open := s.streams.close()
@@ -162,7 +184,6 @@ func (s *Server) drain() {
 	case <-time.After(s.opts.Drain):
 	}
 	close(s.cut)
-	<-s.streams.empty
 }
 
 // isDraining reports whether nothing new is taken on.

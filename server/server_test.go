@@ -14,6 +14,7 @@ import (
 
 	"tokenrelay/server"
 	"tokenrelay/session"
+	"tokenrelay/session/memstore"
 	"tokenrelay/session/upstream"
 )
 
@@ -87,13 +88,34 @@ func TestPace(t *testing.T) {
 		if took := time.Since(began); took != 0 {
 			t.Errorf("the other reader took %v", took)
 		}
-		pings := 0
 		events := split(canonical(t, slow.Body))
-		if took, want := time.Since(began), 50*time.Second; len(events) != 101 || took < want || took > want+time.Second {
-			t.Errorf("%d events at 2 a second took %v (%d pings), want 101 in %v", len(events), took, pings, want)
+		if took, want := time.Since(began), 50*time.Second; len(events) != 101 || took != want {
+			t.Errorf("%d events at 2 a second took %v, want 101 in %v", len(events), took, want)
 		}
 		if status, _ := r.do("GET", path+"/events?pace=0&after=101", ""); status != 204 {
 			t.Errorf("pace=0 at the end = %d, want 204", status)
+		}
+	})
+}
+
+// A quiet time is not made up for by a burst.
+func TestPaceAfterSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		path := r.create(pushLines)
+		body := r.ask("GET", path+"/events?pace=1", "").Body
+		read := make(chan struct{})
+		go func() {
+			canonical(t, body)
+			close(read)
+		}()
+		time.Sleep(time.Minute)
+		r.do("POST", path+"/append", `{"text":"a\nb\nc\nd\n"}`)
+		r.do("POST", path+"/finish", "")
+		began := time.Now()
+		<-read
+		if took, want := time.Since(began), 4*time.Second; took != want {
+			t.Errorf("5 events at 1 a second took %v after a minute's silence, want %v", took, want)
 		}
 	})
 }
@@ -194,6 +216,12 @@ func TestBadInput(t *testing.T) {
 			"source without text":       {"POST", "/v1/sessions", `{"source":{"type":"text"}}`, "", 400, "invalid_field"},
 			"no upstream":               {"POST", "/v1/sessions", `{"source":{"type":"upstream","model":"m","messages":[{}]}}`, "", 400, "invalid_field"},
 			"wrong type":                {"POST", "/v1/sessions", `{"source":{"type":"push"},"rate":"fast"}`, "", 400, "invalid_field"},
+			"field spelt otherwise":     {"POST", "/v1/sessions", `{"SOURCE":{"type":"push"}}`, "", 400, "unknown_field"},
+			"field of source likewise":  {"POST", "/v1/sessions", `{"source":{"TYPE":"push"}}`, "", 400, "unknown_field"},
+			"field given twice":         {"POST", "/v1/sessions", `{"source":{"type":"push"},"source":{"type":"push"}}`, "", 400, "malformed_json"},
+			"metadata null":             {"POST", "/v1/sessions", `{"source":{"type":"push"},"metadata":{"a":null}}`, "", 400, "invalid_field"},
+			"tiny rate":                 {"POST", "/v1/sessions", `{"source":{"type":"text","text":"x"},"rate":1e-10}`, "", 400, "invalid_field"},
+			"huge number":               {"POST", "/v1/sessions", `{"source":{"type":"push"},"rate":` + strings.Repeat("9", 1000) + `}`, "", 400, "invalid_field"},
 			"negative rate":             {"POST", "/v1/sessions", `{"source":{"type":"text","text":"x"},"rate":-1}`, "", 400, "invalid_field"},
 			"wrong retain":              {"POST", "/v1/sessions", `{"source":{"type":"push"},"retain":"a day"}`, "", 400, "invalid_field"},
 			"retain too long":           {"POST", "/v1/sessions", `{"source":{"type":"push"},"retain":"1000h"}`, "", 400, "invalid_field"},
@@ -209,7 +237,7 @@ func TestBadInput(t *testing.T) {
 			"append out of order":       {"POST", push + "/append", `{"text":"x","producer":"p","seq":2}`, "", 409, "append_out_of_order"},
 			"seq 0":                     {"POST", push + "/append", `{"text":"x","producer":"p","seq":0}`, "", 400, "invalid_field"},
 			"negative seq":              {"POST", push + "/append", `{"text":"x","producer":"p","seq":-1}`, "", 400, "invalid_field"},
-			"append to a text":          {"POST", ended + "/append", `{"text":"x"}`, "", 409, "session_ended"},
+			"append to a text":          {"POST", ended + "/append", `{"text":"x"}`, "", 409, "not_a_push_session"},
 			"body for a command":        {"POST", push + "/pause", `{"why":"tea"}`, "", 400, "unknown_field"},
 			"missing session":           {"GET", nobody, "", "", 404, "session_not_found"},
 			"missing session's events":  {"GET", nobody + "/events", "", "", 404, "session_not_found"},
@@ -232,6 +260,9 @@ func TestBadInput(t *testing.T) {
 			"future of an ended":        {"GET", ended + "/events?after=4", "", "", 416, "cursor_ahead"},
 			"two cursors":               {"GET", push + "/events?after=0&startIndex=1", "", "", 400, "invalid_parameter"},
 			"cursor twice":              {"GET", push + "/events?after=0&after=1", "", "", 400, "invalid_parameter"},
+			"cursor that is no query":   {"GET", push + "/events?after=%zz", "", "", 400, "invalid_parameter"},
+			"cursor and semicolon":      {"GET", push + "/events?after=5;x=1", "", "", 400, "invalid_parameter"},
+			"tiny pace":                 {"GET", push + "/events?pace=1e-12", "", "", 400, "invalid_parameter"},
 			"misspelt cursor":           {"GET", push + "/events?afer=0", "", "", 400, "invalid_parameter"},
 			"later parameter compact":   {"GET", push + "/events?compact=true", "", "", 400, "invalid_parameter"},
 			"negative pace":             {"GET", push + "/events?pace=-1", "", "", 400, "invalid_parameter"},
@@ -258,8 +289,8 @@ func TestBadInput(t *testing.T) {
 			if err != nil || a.StatusCode != test.status || problem.Status != test.status || problem.Code != test.code || problem.Title == "" || problem.Detail == "" {
 				t.Errorf("%s: %d %+v, %v; want %d %s", name, a.StatusCode, problem, err, test.status, test.code)
 			}
-			if kind := a.Header.Get("Content-Type"); kind != "application/problem+json" {
-				t.Errorf("%s: Content-Type = %q", name, kind)
+			if kind := a.Header.Get("Content-Type"); kind != "application/problem+json" || len(problem.Detail) > 300 {
+				t.Errorf("%s: Content-Type = %q, detail %q", name, kind, problem.Detail)
 			}
 		}
 		if got := r.state(push); got.LastEventID != 1 || got.State != "running" || got.Producers != nil {
@@ -289,6 +320,52 @@ func TestSlowBody(t *testing.T) {
 		}
 		if took := time.Since(began); a.StatusCode != 408 || took != server.DefaultBodyTimeout {
 			t.Errorf("body that never comes = %d after %v, want 408 after %v", a.StatusCode, took, server.DefaultBodyTimeout)
+		}
+		conn.Close()
+	})
+}
+
+// A body that was promised and does not come holds up nothing.
+func TestBodyNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		path := r.create(pushLines)
+		began := time.Now()
+		for request, want := range map[string]int{
+			"GET " + path + "/events": 200, "GET " + path: 200, "DELETE /v1/sessions/x": 404,
+			"POST /v1/sessions/x/append": 404, "POST /v1/none": 404, "PUT " + path: 405,
+		} {
+			conn := r.dial()
+			a, err := exchange(conn, "GET", request+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
+			if err != nil || a.StatusCode != want || time.Since(began) != 0 {
+				t.Errorf("%s with a body that does not come = %v, %v after %v; want %d at once", request, a.Response, err, time.Since(began), want)
+			}
+			if want == 200 {
+				one := make([]byte, 1)
+				if _, err := a.Body.Read(one); err != nil {
+					t.Errorf("%s: body: %v", request, err)
+				}
+			}
+			defer conn.Close()
+		}
+		r.stop()
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("the end took %v", took)
+		}
+	})
+}
+
+// A connection is kept where the body was read, whatever the answer.
+func TestConnectionIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		conn := r.dial()
+		for _, body := range []string{pushLines, `{"source":{}}`, `{`, pushLines} {
+			a, err := r.askOn(conn, "POST", "/v1/sessions", body)
+			if err != nil {
+				t.Fatalf("%s: %v", body, err)
+			}
+			io.Copy(io.Discard, a.Body)
 		}
 		conn.Close()
 	})
@@ -390,10 +467,10 @@ func TestOverloadOnEvents(t *testing.T) {
 
 func TestHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, options{server: server.Options{AllowHosts: []string{"relay.example"}}})
+		r := start(t, options{server: server.Options{AllowHosts: []string{"Relay.example"}}})
 		for host, want := range map[string]int{
 			"localhost": 200, "LOCALHOST:8080": 200, "127.0.0.1:8080": 200, "[::1]:8080": 200, "192.168.0.7": 200,
-			"relay.example": 200, "relay.example:443": 200, "evil.example": 421, "localhost.evil.example:8080": 421, "127.0.0.1.evil.example": 421,
+			"relay.example": 200, "relay.example:443": 200, "Relay.Example.": 200, "localhost.": 200, "evil.example": 421, "localhost.evil.example:8080": 421, "127.0.0.1.evil.example": 421,
 		} {
 			conn := r.dial()
 			a, err := exchange(conn, "GET", "GET /healthz HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
@@ -422,8 +499,23 @@ func TestAllowedOrigin(t *testing.T) {
 			t.Errorf("a foreign page may read: %q", got)
 		}
 	})
-	if _, err := server.New(server.Options{AllowOrigins: []string{"app.example"}}); err == nil {
-		t.Error("an origin without a scheme was taken")
+}
+
+func TestOptionsRefused(t *testing.T) {
+	manager, err := session.NewManager(memstore.New(), session.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range map[string]server.Options{
+		"origin without a scheme": {Manager: manager, AllowOrigins: []string{"app.example"}},
+		"origin in upper case":    {Manager: manager, AllowOrigins: []string{"https://App.example"}},
+		"host with a port":        {Manager: manager, AllowHosts: []string{"app.example:443"}},
+		"negative drain":          {Manager: manager, Drain: -1},
+		"no manager":              {},
+	} {
+		if _, err := server.New(o); err == nil {
+			t.Errorf("%s: New gave no error", name)
+		}
 	}
 }
 
@@ -464,6 +556,9 @@ func TestPage(t *testing.T) {
 			"/s/abc?at=57": {200, "<!doctype html>"},
 			"/app.js":      {200, "1"},
 			"/none.js":     {404, ""},
+			"/readyz/":     {404, ""},
+			"/healthz/x":   {404, ""},
+			"//v1/none":    {404, ""},
 			"/v1/none":     {404, ""},
 		} {
 			a := r.ask("GET", path, "")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -23,16 +24,25 @@ const (
 
 // A createRequest is the body of a create.
 type createRequest struct {
-	Source   json.RawMessage   `json:"source"`
-	Unit     chunker.Unit      `json:"unit"`
-	Encoding string            `json:"encoding"`
-	Rate     float64           `json:"rate"`
-	Retain   string            `json:"retain"`
-	Metadata map[string]string `json:"metadata"`
+	Source   json.RawMessage    `json:"source"`
+	Unit     chunker.Unit       `json:"unit"`
+	Encoding string             `json:"encoding"`
+	Rate     float64            `json:"rate"`
+	Retain   string             `json:"retain"`
+	Metadata map[string]*string `json:"metadata"`
 }
 
 func (r createRequest) spec() (session.Spec, error) {
-	spec := session.Spec{Unit: r.Unit, Encoding: r.Encoding, Rate: r.Rate, Metadata: r.Metadata}
+	spec := session.Spec{Unit: r.Unit, Encoding: r.Encoding, Rate: r.Rate}
+	for key, value := range r.Metadata {
+		if value == nil {
+			return spec, &session.InvalidError{Field: "metadata", Reason: "holds text only"}
+		}
+		if spec.Metadata == nil {
+			spec.Metadata = make(map[string]string)
+		}
+		spec.Metadata[key] = *value
+	}
 	if r.Retain != "" {
 		retain, err := time.ParseDuration(r.Retain)
 		if err != nil || retain <= 0 {
@@ -45,54 +55,53 @@ func (r createRequest) spec() (session.Spec, error) {
 	return spec, err
 }
 
+// A sourceRequest is the source of a create. Each type has fields of its own.
+type sourceRequest struct {
+	Type session.SourceType `json:"type"`
+}
+
 // decodeSource reads a source, each type with no fields but its own.
-func decodeSource(data json.RawMessage) (session.SourceSpec, error) {
-	type typed struct {
-		Type session.SourceType `json:"type"`
+func decodeSource(data json.RawMessage) (spec session.SourceSpec, err error) {
+	if len(data) == 0 {
+		return spec, &session.InvalidError{Field: "source", Reason: "is missing"}
 	}
-	var (
-		kind typed
-		text struct {
-			typed
+	var head sourceRequest
+	if err := json.Unmarshal(data, &head); err != nil {
+		return spec, &session.InvalidError{Field: "source", Reason: "must be an object with a type"}
+	}
+	spec.Type = head.Type
+	switch head.Type {
+	case session.SourceText:
+		var r struct {
+			sourceRequest
 			Text *string `json:"text"`
 		}
-		generate struct {
-			typed
+		err = decodeStrict(data, &r, "source")
+		if err == nil && r.Text == nil {
+			err = &session.InvalidError{Field: "source.text", Reason: "is missing"}
+		}
+		if err == nil {
+			spec.Text = *r.Text
+		}
+	case session.SourceGenerate:
+		var r struct {
+			sourceRequest
 			Prompt string `json:"prompt"`
 			Seed   uint64 `json:"seed"`
 			Length int    `json:"length"`
 		}
-		upstream struct {
-			typed
+		err = decodeStrict(data, &r, "source")
+		spec.Prompt, spec.Seed, spec.Length = r.Prompt, r.Seed, r.Length
+	case session.SourceUpstream:
+		var r struct {
+			sourceRequest
 			Model    string          `json:"model"`
 			Messages json.RawMessage `json:"messages"`
 		}
-	)
-	if len(data) == 0 {
-		return session.SourceSpec{}, &session.InvalidError{Field: "source", Reason: "is missing"}
-	}
-	if err := json.Unmarshal(data, &kind); err != nil {
-		return session.SourceSpec{}, &session.InvalidError{Field: "source", Reason: "must be an object with a type"}
-	}
-	spec := session.SourceSpec{Type: kind.Type}
-	var err error
-	switch kind.Type {
-	case session.SourceText:
-		err = decodeStrict(data, &text)
-		if err == nil && text.Text == nil {
-			err = &session.InvalidError{Field: "source.text", Reason: "is missing"}
-		}
-		if err == nil {
-			spec.Text = *text.Text
-		}
-	case session.SourceGenerate:
-		err = decodeStrict(data, &generate)
-		spec.Prompt, spec.Seed, spec.Length = generate.Prompt, generate.Seed, generate.Length
-	case session.SourceUpstream:
-		err = decodeStrict(data, &upstream)
-		spec.Model, spec.Messages = upstream.Model, upstream.Messages
+		err = decodeStrict(data, &r, "source")
+		spec.Model, spec.Messages = r.Model, r.Messages
 	case session.SourcePush:
-		err = decodeStrict(data, &kind)
+		err = decodeStrict(data, &head, "source")
 	}
 	return spec, err // any other type is refused with the rest of the spec
 }
@@ -183,16 +192,37 @@ func (s *Server) state(c *gin.Context) error {
 	return render(c, http.StatusOK, bodyOf(found))
 }
 
+// text answers with the text so far, which it reads as any other reader.
 func (s *Server) text(c *gin.Context) error {
 	found, err := s.session(c)
 	if err != nil {
 		return err
 	}
-	text, last := found.Text()
+	reader, err := found.Read(0)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	last := found.Status().Last
 	// Where to follow from, to read on without a gap.
 	c.Header("Last-Event-ID", strconv.FormatUint(uint64(last), 10))
-	c.Header("Cache-Control", "no-store")
-	c.Data(http.StatusOK, "text/plain; charset=utf-8", []byte(text))
+	out := s.openStream(c, "text/plain; charset=utf-8")
+	var text []byte
+	for reader.At() < last {
+		frames, _, err := reader.Next(writeSize)
+		if err != nil {
+			return errAbort
+		}
+		text = text[:0]
+		for f := range frames.Frames() {
+			if f.Kind == session.KindText && f.ID <= last {
+				text = append(text, f.Text()...)
+			}
+		}
+		if out.write(text) != nil {
+			return errAbort
+		}
+	}
 	return nil
 }
 
@@ -357,13 +387,12 @@ func moment(t time.Time) *time.Time {
 
 func pathOf(id session.ID) string { return "/v1/sessions/" + id.String() }
 
-// render answers with JSON that nobody keeps.
+// render answers with JSON.
 func render(c *gin.Context, status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	c.Header("Cache-Control", "no-store")
 	c.Data(status, "application/json", append(body, '\n'))
 	return nil
 }
@@ -372,10 +401,14 @@ func render(c *gin.Context, status int, v any) error {
 // Other names and names given twice are errors: a misspelt cursor must not
 // read as none.
 func parameters(c *gin.Context, known map[string]func(string) error) error {
-	for name, values := range c.Request.URL.Query() {
+	query, err := url.ParseQuery(c.Request.URL.RawQuery)
+	if err != nil {
+		return &requestError{codeParameter, "the query is malformed"}
+	}
+	for name, values := range query {
 		take, ok := known[name]
 		if !ok {
-			return errParameter(name, "is not known here")
+			return errParameter(echo(name), "is not known here")
 		}
 		if len(values) != 1 {
 			return errParameter(name, "is given more than once")

@@ -8,9 +8,10 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// A stream writes server-sent events to one client: each write has its own
-// deadline and goes out at once. It is all that stands between a follower and
-// the connection, whatever version of HTTP that speaks. One goroutine uses it.
+// A stream writes a body of unknown length to one client: each write has its
+// own deadline and goes out at once. It is all that stands between who reads a
+// session and the connection, whatever version of HTTP that speaks. One
+// goroutine uses it.
 type stream struct {
 	w       http.ResponseWriter
 	rc      *http.ResponseController
@@ -18,12 +19,12 @@ type stream struct {
 	unsent  bool // the head waits for the first event, to go out with it
 }
 
-// openStream answers 200, and says when to reconnect.
-func (s *Server) openStream(c *gin.Context) *stream {
+// openStream answers 200.
+func (s *Server) openStream(c *gin.Context, contentType string) *stream {
 	h := c.Writer.Header()
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", "no-store, no-transform")
-	h.Set("X-Accel-Buffering", "no") // nginx would hold the events back
+	h.Set("X-Accel-Buffering", "no") // nginx would hold the writes back
 	c.Status(http.StatusOK)
 	c.Writer.WriteHeaderNow()
 	// Below gin's writer, whose Flush keeps errors to itself.
@@ -31,19 +32,24 @@ func (s *Server) openStream(c *gin.Context) *stream {
 	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
 		w = u.Unwrap()
 	}
-	out := &stream{w: w, rc: http.NewResponseController(w), timeout: s.opts.WriteTimeout, unsent: true}
+	return &stream{w: w, rc: http.NewResponseController(w), timeout: s.opts.WriteTimeout, unsent: true}
+}
+
+// openEvents answers with server-sent events, and says when to reconnect.
+func (s *Server) openEvents(c *gin.Context) *stream {
+	out := s.openStream(c, "text/event-stream; charset=utf-8")
 	// One newline: an empty line would end an event, and some clients would
 	// take it for one.
-	w.Write(append(strconv.AppendInt([]byte("retry: "), s.opts.Retry.Milliseconds(), 10), '\n'))
+	out.w.Write(append(strconv.AppendInt([]byte("retry: "), s.opts.Retry.Milliseconds(), 10), '\n'))
 	return out
 }
 
-// write sends whole events, and returns once the kernel has them.
-func (s *stream) write(events []byte) error {
+// write sends p, and returns once the kernel has it.
+func (s *stream) write(p []byte) error {
 	if err := s.rc.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil {
 		return err
 	}
-	if _, err := s.w.Write(events); err != nil {
+	if _, err := s.w.Write(p); err != nil {
 		return err
 	}
 	s.unsent = false

@@ -18,6 +18,9 @@ var (
 	// ErrFull reports an append that reached the session's or the relay's
 	// limit of bytes. The session has ended with a failed frame.
 	ErrFull = errors.New("the session has reached its limit of bytes and has ended")
+	// ErrStore reports that the store did not take a batch: nothing of it is
+	// shown or safe, and the session is broken off.
+	ErrStore = errors.New("the store did not take it")
 	// ErrOverloaded reports that the relay holds as much as it may; it passes.
 	ErrOverloaded = errors.New("the relay is at its limit: try again later")
 	// ErrShutdown reports that the relay is going away; it passes.

@@ -40,10 +40,12 @@ type Options struct {
 	// MaxBytes bounds one session's log, in bytes of frames, to 1 GiB at most.
 	// A session that reaches it ends with a failed frame; nothing in it is dropped.
 	MaxBytes int64
-	// MaxTotalBytes bounds all logs together, in bytes of frames. A session
-	// whose text reaches it ends as if it had reached MaxBytes.
+	// MaxTotalBytes bounds what all sessions keep together, in bytes of frames
+	// and of what they were created with. A session whose text reaches it ends
+	// as if it had reached MaxBytes.
 	MaxTotalBytes int64
-	// MaxHold bounds what a paused upstream session reads on, in bytes of text.
+	// MaxHold bounds what a paused upstream session reads on, in bytes that its
+	// deltas take.
 	MaxHold int
 	// Retain is how long an ended session stays readable, and the most that a
 	// session can ask for.
@@ -84,8 +86,8 @@ func (o Options) validate() error {
 // limits are those that a pump keeps.
 type limits struct {
 	session int64  // bytes of frames
-	hold    int    // bytes of text
-	total   *quota // bytes of frames
+	hold    int    // bytes of deltas
+	total   *quota // bytes
 }
 
 // A quota counts the use of something that all sessions share.
@@ -111,7 +113,7 @@ func (q *quota) take(n int64) bool {
 type Manager struct {
 	opts    Options
 	store   Store
-	bytes   quota // of frames
+	bytes   quota // of frames and specs
 	readers quota
 	starts  chan *pump  // to Run
 	commits chan *flush // to persist
@@ -150,20 +152,11 @@ func (m *Manager) Run(ctx context.Context) error {
 	defer close(m.commits)
 	defer pumps.Wait()
 	defer close(m.stopped)
-
-	sweep := time.NewTicker(sweepEvery)
-	defer sweep.Stop()
+	pumps.Go(func() { m.expire(ctx) })
 	for {
 		select {
 		case p := <-m.starts:
-			pumps.Go(func() {
-				err := p.run(ctx)
-				p.s.leave(err)
-				status := p.s.Status()
-				m.opts.Logger.Info("session left", "session", p.s.info.ID, "state", status.State, "last_id", status.Last, "error", err)
-			})
-		case <-sweep.C:
-			m.sweep(ctx)
+			pumps.Go(func() { p.run(ctx) })
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -196,6 +189,7 @@ func (m *Manager) persist() {
 		for i, err := range m.store.Append(context.Background(), batches) {
 			waiting[i].done <- err
 		}
+		clear(batches) // lets go of their frames
 	}
 }
 
@@ -221,7 +215,7 @@ func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Sessio
 	if err != nil {
 		return nil, err
 	}
-	if err := m.reserve(); err != nil {
+	if err := m.reserve(spec); err != nil {
 		return nil, err
 	}
 	s, err := m.create(ctx, who, spec, source, cut)
@@ -229,20 +223,18 @@ func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Sessio
 	defer m.mu.Unlock()
 	m.creating--
 	if err != nil {
+		m.bytes.add(-spec.size())
 		return nil, err
 	}
 	m.sessions[s.info.ID] = s
 	return s, nil
 }
 
-// reserve takes a place among the sessions.
-func (m *Manager) reserve() error {
-	if m.bytes.over() {
-		return ErrOverloaded
-	}
+// reserve takes a place among the sessions, and room for the spec.
+func (m *Manager) reserve(spec Spec) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.sessions)+m.creating >= m.opts.MaxSessions {
+	if len(m.sessions)+m.creating >= m.opts.MaxSessions || m.bytes.over() || !m.bytes.take(spec.size()) {
 		return ErrOverloaded
 	}
 	m.creating++
@@ -298,7 +290,7 @@ func (m *Manager) create(ctx context.Context, who Principal, spec Spec, source S
 	select {
 	case m.starts <- p:
 	case <-m.stopped:
-		return nil, errors.Join(ErrShutdown, m.store.Remove(ctx, info.ID, Deleted))
+		return nil, errors.Join(ErrShutdown, m.store.Remove(context.WithoutCancel(ctx), info.ID, Deleted))
 	}
 	m.bytes.add(int64(len(wire)))
 	m.opts.Logger.Info("session created", "session", info.ID, "source", spec.Source.Type, "unit", spec.Unit)
@@ -355,7 +347,7 @@ func (m *Manager) Delete(ctx context.Context, who Principal, id ID) error {
 	if err != nil {
 		return err
 	}
-	if err := s.stop(ctx, ReasonDeleted); err != nil {
+	if err := s.stop(ctx, ReasonDeleted); err != nil && !s.isBroken() {
 		return err
 	}
 	return m.remove(ctx, s, Deleted)
@@ -371,13 +363,26 @@ func (m *Manager) remove(ctx context.Context, s *Session, why GoneReason) error 
 	delete(m.sessions, s.info.ID)
 	m.mu.Unlock()
 	if there {
-		m.bytes.add(-s.log.size())
+		m.bytes.add(-s.log.size() - s.info.Spec.size())
 		m.opts.Logger.Info("session removed", "session", s.info.ID, "reason", why)
 	}
 	return nil
 }
 
-// sweep removes the sessions whose time of retention is over.
+// expire removes sessions whose time of retention is over, until ctx is done.
+func (m *Manager) expire(ctx context.Context) {
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
+	for {
+		select {
+		case <-sweep.C:
+			m.sweep(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 func (m *Manager) sweep(ctx context.Context) {
 	now := time.Now()
 	var expired []*Session
@@ -395,9 +400,21 @@ func (m *Manager) sweep(ctx context.Context) {
 	}
 }
 
-// expired reports whether the time of retention was over at now.
+// expired reports whether the time of retention was over at now: it begins
+// with the session's end, or when the session was broken off.
 func (s *Session) expired(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.status.State.Terminal() && now.Sub(s.status.Ended) >= s.info.Spec.Retain
+	over := s.status.State.Terminal() || s.broken != nil
+	ended := s.status.Ended
+	if s.broken != nil {
+		ended = s.left
+	}
+	return over && now.Sub(ended) >= s.info.Spec.Retain
+}
+
+func (s *Session) isBroken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken != nil
 }

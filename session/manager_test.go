@@ -41,6 +41,7 @@ func TestCreateRefuses(t *testing.T) {
 			"encoding ":       {Source: text("x"), Unit: chunker.Rune, Encoding: chunker.DefaultEncoding},
 			"rate":            {Source: text("x"), Rate: -1},
 			"rate ":           {Source: text("x"), Rate: math.NaN()},
+			"rate    ":        {Source: text("x"), Rate: 1e-10},
 			"rate  ":          {Source: text("x"), Rate: session.MaxRate + 1},
 			"rate   ":         {Source: push, Rate: 1},
 			"retain":          {Source: text("x"), Retain: -1},
@@ -166,6 +167,23 @@ func TestList(t *testing.T) {
 	})
 }
 
+// What a session was given counts as well as what came of it.
+func TestSpecsCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t, session.Options{MaxTotalBytes: 1 << 20})
+		spec := session.Spec{Source: text(strings.Repeat("x", 400<<10)), Rate: 1}
+		a := create(t, m, spec)
+		create(t, m, spec)
+		if _, err := m.Create(t.Context(), me, spec); !errors.Is(err, session.ErrOverloaded) {
+			t.Errorf("third Create = %v, want ErrOverloaded", err)
+		}
+		if err := m.Delete(t.Context(), me, a.Info().ID); err != nil {
+			t.Fatal(err)
+		}
+		create(t, m, spec)
+	})
+}
+
 // A slowStore counts commits and makes each take a while.
 type slowStore struct {
 	session.Store
@@ -229,6 +247,18 @@ func TestStoreFails(t *testing.T) {
 		frames, err := read(t, s, 0, func(session.Frame) bool { return false })
 		if join(frames) != "kept" || !errors.Is(err, dead) {
 			t.Errorf("reader saw %s, %v; want what was kept, and the store's error", kinds(frames), err)
+		}
+		// It takes its place no longer than an ended one would, or until deleted.
+		other := create(t, m, session.Spec{Source: push})
+		if _, _, err := other.Append(t.Context(), session.Append{Text: "lost"}); !errors.Is(err, session.ErrStore) {
+			t.Errorf("Append = %v, want ErrStore", err)
+		}
+		if err := m.Delete(t.Context(), me, other.Info().ID); err != nil {
+			t.Errorf("Delete of a broken session = %v", err)
+		}
+		time.Sleep(session.DefaultRetain)
+		if _, err := m.Get(t.Context(), me, s.Info().ID); err == nil {
+			t.Error("a broken session outlives its retention")
 		}
 	})
 }

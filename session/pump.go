@@ -13,8 +13,19 @@ import (
 	"tokenrelay/chunker"
 )
 
-// turnSize is how many commands and deltas one commit gathers at most.
-const turnSize = 256
+const (
+	// One commit gathers at most so many commands and deltas, and stops
+	// gathering once it has so many bytes of frames.
+	turnSize  = 256
+	turnBytes = 256 << 10
+
+	// cutPiece is how much text is cut into drafts ahead of their turn, in
+	// bytes: a paced text waits as text, which takes less room.
+	cutPiece = 256
+
+	// deltaSize is what a delta takes beside its text, in bytes, about.
+	deltaSize = 128
+)
 
 // A pump runs one live session: it reads the source, cuts, and appends. Its
 // fields belong to its goroutine. It gathers frames in wire and ends; what it
@@ -27,12 +38,15 @@ type pump struct {
 	write  func(Batch) error // commits
 	logger *slog.Logger
 
-	cut    chunker.Chunker
-	kind   Kind         // text or reasoning: what cut holds
+	// From the source to frames: deltas, queue, rest, cut, drafts.
 	deltas <-chan Delta // nil for push and once the source is at its end
 	broke  error        // why the source is at its end; read it after deltas is closed
-	queue  []draft      // waits for its turn: for the pace, or for resume
-	queued int          // bytes of text in queue
+	queue  []Delta      // an upstream's, while the session is paused
+	queued int          // bytes that queue takes
+	rest   string       // of the delta that is being cut
+	kind   Kind         // text or reasoning: what rest is and cut holds
+	cut    chunker.Chunker
+	drafts []draft // wait for their turn
 	pace   pace
 
 	// The frames of the coming commit, and what stands after it.
@@ -43,10 +57,9 @@ type pump struct {
 	changed bool // check has something to commit though there may be no frame
 	answers []func(error)
 
-	size   int64 // bytes of all frames
-	taken  int64 // bytes of text that the source or producers gave
-	shown  int64 // bytes of those that stand in frames
-	owed   int64 // bytes of those that a producer was told are safe
+	size   int64 // bytes of all committed frames
+	shown  int64 // bytes of text that stand in frames
+	owed   int64 // bytes of text that producers were told are safe
 	tokens int64 // units in text frames
 }
 
@@ -59,9 +72,9 @@ type draft struct {
 	data    []byte        // any other kind
 }
 
-// run pumps until the session has ended, ctx is done or the store refuses. It
-// reports why it broke off, or nil if the session has ended.
-func (p *pump) run(ctx context.Context) error {
+// run pumps until the session has ended, ctx is done or the store refuses, and
+// tells the session so. Then it waits for the source to let go.
+func (p *pump) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	var feeding sync.WaitGroup
 	defer feeding.Wait()
@@ -74,12 +87,12 @@ func (p *pump) run(ctx context.Context) error {
 			p.broke = feed(ctx, p.source, p.check.Position, deltas)
 		})
 	}
-	for !p.status.State.Terminal() {
-		if err := p.turn(ctx); err != nil {
-			return err
-		}
+	var err error
+	for err == nil && !p.status.State.Terminal() {
+		err = p.turn(ctx)
 	}
-	return nil
+	p.s.leave(err)
+	p.logger.Info("session left", "session", p.s.info.ID, "state", p.status.State, "last_id", p.status.Last, "error", err)
 }
 
 // feed sends what the source yields, and returns how it ended.
@@ -101,7 +114,8 @@ func feed(ctx context.Context, source Source, from int64, deltas chan<- Delta) e
 }
 
 // turn waits for one thing to happen, takes what else is ready with it, and
-// commits the outcome.
+// commits the outcome. It leaves nothing undone that no later event would wake
+// it for.
 func (p *pump) turn(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -110,13 +124,11 @@ func (p *pump) turn(ctx context.Context) error {
 		p.obey(c)
 	case d, ok := <-p.wanted():
 		p.take(d, ok)
-	case <-p.pace.wait(len(p.queue) > 0 && p.status.State == Running):
+	case <-p.pace.wait(!p.idle() && p.status.State == Running):
 	}
-	for range turnSize {
+	p.emit()
+	for n := 1; n < turnSize && len(p.wire) < turnBytes && !p.status.State.Terminal() && p.more(); n++ {
 		p.emit()
-		if p.status.State.Terminal() || !p.more() {
-			break
-		}
 	}
 	return p.flush()
 }
@@ -142,7 +154,7 @@ func (p *pump) more() bool {
 // own sources wait while the session is paused or has text left to show; an
 // upstream is read on into the queue, as far as that may grow.
 func (p *pump) wanted() <-chan Delta {
-	room := len(p.queue) == 0 && p.status.State == Running
+	room := p.idle() && p.status.State == Running
 	if p.s.info.Spec.Source.Type == SourceUpstream {
 		room = p.queued < p.limits.hold
 	}
@@ -152,89 +164,119 @@ func (p *pump) wanted() <-chan Delta {
 	return p.deltas
 }
 
-// take cuts a delta into drafts. ok is false when the source is at its end.
+// idle reports whether nothing waits to become a frame but what the chunker
+// holds.
+func (p *pump) idle() bool { return len(p.queue) == 0 && p.rest == "" && len(p.drafts) == 0 }
+
+// take puts a delta into the queue. ok is false when the source is at its end.
 func (p *pump) take(d Delta, ok bool) {
 	if !ok {
 		p.deltas = nil
-		if !errors.Is(p.broke, ErrShutdown) {
-			p.flushCut()
-			p.draft(draft{kind: KindFailed, reason: ReasonError, failure: p.failure(p.broke)})
+		if errors.Is(p.broke, ErrShutdown) {
+			return
 		}
-		return
+		d = Delta{Kind: deltaBroken}
 	}
+	p.queue = append(p.queue, d)
+	p.queued += d.size()
+}
+
+// deltaBroken is how the end of a source without DeltaFinish stands in the queue.
+const deltaBroken DeltaKind = 255
+
+func (d Delta) size() int { return deltaSize + len(d.Text) + len(d.Data) }
+
+// refill makes drafts of what waits, and reports whether there is one.
+func (p *pump) refill() bool {
+	for len(p.drafts) == 0 {
+		switch {
+		case p.rest != "":
+			piece := p.rest
+			if len(piece) > cutPiece && p.s.info.Spec.Unit != chunker.Delta {
+				piece = piece[:cutPiece]
+			}
+			p.rest = p.rest[len(piece):]
+			p.draftChunks(func(dst []chunker.Chunk) []chunker.Chunk { return p.cut.Push(dst, piece) })
+		case len(p.queue) > 0:
+			d := p.queue[0]
+			p.queue[0] = Delta{} // lets go of its text
+			p.queue = p.queue[1:]
+			p.queued -= d.size()
+			if len(p.queue) == 0 {
+				p.queue = nil
+			}
+			p.draftDelta(d)
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// draftDelta makes drafts of a delta, or leaves its text in rest.
+func (p *pump) draftDelta(d Delta) {
 	switch d.Kind {
 	case DeltaText:
-		p.takeText(KindText, d.Text)
+		p.beginText(KindText, d.Text)
 	case DeltaReasoning:
-		p.takeText(KindReasoning, d.Text)
+		p.beginText(KindReasoning, d.Text)
 	case DeltaToolCall:
-		p.takeToolCall(d.Data)
+		p.flushCut()
+		line, err := lineOf(d.Data)
+		if err != nil || len(Frame{MaxFrameID, KindToolCall, line}.AppendWire(nil)) > MaxFrame {
+			p.deltas = nil
+			p.broke = fmt.Errorf("tool call that no frame can carry: %d bytes", len(d.Data))
+			p.draftDelta(Delta{Kind: deltaBroken})
+			return
+		}
+		p.drafts = append(p.drafts, draft{kind: KindToolCall, data: line})
 	case DeltaUsage:
 		p.check.Usage = d.Usage
 	case DeltaFinish:
 		p.deltas = nil
 		p.flushCut()
-		p.draft(draft{kind: KindDone, reason: d.Reason})
+		p.drafts = append(p.drafts, draft{kind: KindDone, reason: d.Reason})
+	case deltaBroken:
+		p.flushCut()
+		p.drafts = append(p.drafts, draft{kind: KindFailed, reason: ReasonError, failure: p.failure(p.broke)})
 	}
 }
 
-func (p *pump) takeText(kind Kind, text string) {
+// beginText makes text the rest, which must be empty. Text of another kind
+// ends what the chunker holds.
+func (p *pump) beginText(kind Kind, text string) {
 	if kind != p.kind {
 		p.flushCut()
 		p.kind = kind
 	}
-	p.draftChunks(func(dst []chunker.Chunk) []chunker.Chunk { return p.cut.Push(dst, text) })
-}
-
-func (p *pump) takeToolCall(data []byte) {
-	line, err := lineOf(data)
-	if err != nil || len(Frame{MaxFrameID, KindToolCall, line}.AppendWire(nil)) > MaxFrame {
-		p.deltas = nil
-		failure := p.failure(fmt.Errorf("tool call that no frame can carry: %d bytes", len(data)))
-		p.draft(draft{kind: KindFailed, reason: ReasonError, failure: failure})
-		return
-	}
-	p.takeEvent(KindToolCall, line)
-}
-
-// takeEvent takes what goes into one frame as it is.
-func (p *pump) takeEvent(kind Kind, data []byte) {
-	p.flushCut()
-	p.draft(draft{kind: kind, data: data})
+	p.rest = text
 }
 
 // flushCut ends the text that the chunker holds: another kind follows, or nothing.
-func (p *pump) flushCut() {
-	p.draftChunks(p.cut.Flush)
-}
+func (p *pump) flushCut() { p.draftChunks(p.cut.Flush) }
 
 func (p *pump) draftChunks(cut func([]chunker.Chunk) []chunker.Chunk) {
-	var room [8]chunker.Chunk
+	var room [16]chunker.Chunk
 	for _, c := range cut(room[:0]) {
-		p.draft(draft{kind: p.kind, chunk: c})
+		p.drafts = append(p.drafts, draft{kind: p.kind, chunk: c})
 	}
-}
-
-func (p *pump) draft(d draft) {
-	p.queue = append(p.queue, d)
-	p.queued += len(d.chunk.Text) + len(d.data)
 }
 
 // emit makes frames of the drafts whose turn it is.
 func (p *pump) emit() {
-	for len(p.queue) > 0 && p.status.State == Running {
-		d := p.queue[0]
-		if !d.kind.Terminal() && !p.pace.due() {
-			return
+	for p.status.State == Running && p.refill() {
+		d := p.drafts[0]
+		if !d.kind.Terminal() {
+			if !p.pace.due() {
+				return
+			}
+			if full := p.full(); full != nil && p.shown >= p.owed {
+				p.finish(KindFailed, ReasonError, full)
+				return
+			}
 		}
-		if full := p.full(); full != nil && !d.kind.Terminal() && p.shown >= p.owed {
-			p.finish(KindFailed, ReasonError, full)
-			return
-		}
-		p.queue = p.queue[1:]
-		p.queued -= len(d.chunk.Text) + len(d.data)
-		if len(p.queue) == 0 {
-			p.queue = nil // lets go of what it held
+		if p.drafts = p.drafts[1:]; len(p.drafts) == 0 {
+			p.drafts = nil
 		}
 		switch {
 		case d.kind.Terminal():
@@ -280,7 +322,7 @@ func (p *pump) frame(kind Kind, data []byte) {
 
 // finish appends the terminal frame and forgets what was not shown.
 func (p *pump) finish(kind Kind, reason string, failure *Failure) {
-	p.queue, p.queued = nil, 0
+	p.queue, p.queued, p.rest, p.drafts = nil, 0, "", nil
 	end := End{Reason: reason, Error: failure, Usage: p.usage()}
 	data, err := json.Marshal(end)
 	if err == nil {
@@ -330,45 +372,62 @@ func (p *pump) apply(c *command) error {
 	switch c.op {
 	case opPause:
 		if state == Running {
-			p.frame(KindPaused, []byte("{}"))
-			p.status.State = Paused
+			return p.mark(KindPaused, Paused)
 		}
 	case opResume:
 		if state == Paused {
-			p.frame(KindResumed, []byte("{}"))
-			p.status.State = Running
 			p.pace.restart()
+			return p.mark(KindResumed, Running)
 		}
 	case opStop:
 		// Who stops wants no more: what waits for the pace or for resume is
 		// dropped. What the chunker alone holds was on its way, and a producer
 		// was told that its text is safe.
-		if len(p.queue) == 0 && (state == Running || p.source == nil) {
-			p.flushNow()
+		if p.source == nil || state == Running && p.idle() {
+			p.flushHeld()
 		}
 		p.finish(KindStopped, c.reason, nil)
-	case opFinish, opAppend:
-		switch {
-		case p.source != nil:
-			return ErrNotPush
-		case state == Paused:
+	case opFinish:
+		if state == Paused {
 			return ErrPaused
-		case c.op == opAppend:
-			return p.append(c)
 		}
-		p.flushNow()
+		p.flushHeld()
 		p.finish(KindDone, ReasonFinish, nil)
+	case opAppend:
+		return p.append(c)
 	}
 	return nil
 }
 
-// flushNow frames what the chunker holds, whatever the pace.
-func (p *pump) flushNow() {
+// mark appends a frame that says nothing but its kind.
+func (p *pump) mark(kind Kind, state State) error {
+	if p.fill() {
+		return &EndedError{State: Failed}
+	}
+	p.frame(kind, []byte("{}"))
+	p.status.State = state
+	return nil
+}
+
+// fill ends a session that has reached a limit, and reports whether it has.
+func (p *pump) fill() bool {
+	full := p.full()
+	if full != nil {
+		if p.source == nil {
+			p.flushHeld()
+		}
+		p.finish(KindFailed, ReasonError, full)
+	}
+	return full != nil
+}
+
+// flushHeld frames what the chunker holds. Nothing else may be waiting.
+func (p *pump) flushHeld() {
 	p.flushCut()
-	for _, d := range p.queue {
+	for _, d := range p.drafts {
 		p.frameText(d)
 	}
-	p.queue, p.queued = nil, 0
+	p.drafts = nil
 }
 
 // append applies an append, or finds it repeated.
@@ -386,23 +445,24 @@ func (p *pump) append(c *command) error {
 			return &InvalidError{"producer", "the session has as many producers as it may"}
 		}
 	}
-	if full := p.full(); full != nil {
-		p.flushNow()
-		p.finish(KindFailed, ReasonError, full)
+	if p.status.State == Paused {
+		return ErrPaused
+	}
+	if p.fill() {
 		return ErrFull
 	}
 	if a.Event != "" {
-		p.takeEvent(a.Event, a.Data)
+		p.flushCut()
+		p.drafts = append(p.drafts, draft{kind: a.Event, data: a.Data})
 	} else {
-		p.takeText(KindText, a.Text)
-		p.taken += int64(len(a.Text))
+		p.beginText(KindText, a.Text)
 	}
 	p.emit()
 	c.last = p.status.Last
 	if p.status.State.Terminal() {
 		return ErrFull
 	}
-	p.owed = p.taken
+	p.owed += int64(len(a.Text))
 	p.changed = true
 	if a.Producer != "" {
 		// Readers of the status share the old map.
@@ -446,7 +506,7 @@ func (p *pump) commit() error {
 		Checkpoint: p.check,
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	p.size += int64(len(p.wire))
 	p.limits.total.add(int64(len(p.wire)))

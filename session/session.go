@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,13 +47,14 @@ type Session struct {
 	info     Info
 	log      *Log
 	commands chan *command
-	gone     chan struct{} // closed when the pump has returned
+	gone     chan struct{} // closed when the pump has left
 	readers  atomic.Int64
 	seats    *quota // of the readers of all sessions
 
 	mu     sync.Mutex // guards the fields below; taken before the log's own
 	status Status
-	broken error // why the pump returned before the session's end
+	broken error     // why the pump left before the session's end
+	left   time.Time // when it left
 }
 
 // Info returns what never changes.
@@ -91,22 +91,6 @@ func (s *Session) Finished(after FrameID) bool {
 	return s.log.ended() && after == s.log.Last()
 }
 
-// Text returns the join of all text so far, and the id of its last frame.
-func (s *Session) Text() (string, FrameID) {
-	var text strings.Builder
-	last := s.log.Last()
-	for at := FrameID(0); at < last; {
-		var w Wire
-		w, at, _, _ = s.log.After(at, MaxFrame)
-		for f := range w.Frames() {
-			if f.Kind == KindText && f.ID <= last {
-				text.WriteString(f.Text())
-			}
-		}
-	}
-	return text.String(), last
-}
-
 // Pause stops the session until Resume; pausing a paused one changes nothing.
 func (s *Session) Pause(ctx context.Context) error {
 	return s.do(ctx, &command{op: opPause})
@@ -136,8 +120,8 @@ func (s *Session) Finish(ctx context.Context) error {
 // error both are committed, even if they stand in no frame yet. It returns the
 // id of the session's last frame, and whether the append was a repeated one
 // and was not applied. Errors are *InvalidError, *TooLargeError,
-// *SequenceError, *EndedError, ErrPaused, ErrNotPush, ErrFull, and those of
-// the store.
+// *SequenceError, *EndedError, ErrPaused, ErrNotPush, ErrFull, ErrStore and
+// ErrShutdown.
 func (s *Session) Append(ctx context.Context, a Append) (last FrameID, repeated bool, err error) {
 	if err := a.prepare(); err != nil {
 		return 0, false, err
@@ -234,6 +218,9 @@ const (
 
 // do hands c to the pump and waits for its answer.
 func (s *Session) do(ctx context.Context, c *command) error {
+	if (c.op == opFinish || c.op == opAppend) && s.info.Spec.Source.Type != SourcePush {
+		return ErrNotPush
+	}
 	c.reply = make(chan error, 1)
 	select {
 	case s.commands <- c:
@@ -290,10 +277,11 @@ func (s *Session) commit(w Wire, ends []uint32, status Status) {
 	}
 }
 
-// leave says that the pump has returned, and why if the session has not ended.
+// leave says that nothing more will be appended, and why if the session has
+// not ended.
 func (s *Session) leave(broken error) {
 	s.mu.Lock()
-	s.broken = broken
+	s.broken, s.left = broken, time.Now()
 	s.mu.Unlock()
 	if broken != nil {
 		s.log.Break(broken)

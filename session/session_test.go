@@ -24,9 +24,6 @@ func TestText(t *testing.T) {
 			if got := join(frames); got != given {
 				t.Errorf("%s: text = %q, want %q", unit, got, given)
 			}
-			if got, last := s.Text(); got != given || last != frames[len(frames)-1].ID {
-				t.Errorf("%s: Text = %q to %d, want %q", unit, got, last, given)
-			}
 			var first struct{ ID, Unit string }
 			if err := json.Unmarshal(frames[0].Data, &first); err != nil || frames[0].Kind != session.KindSession ||
 				first.ID != s.Info().ID.String() || first.Unit != string(unit) {
@@ -111,7 +108,7 @@ func TestPauseIsExact(t *testing.T) {
 func TestHoldReadsOnWhilePaused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		up := newScript()
-		m := start(t, session.Options{Upstreams: up, MaxHold: 10})
+		m := start(t, session.Options{Upstreams: up, MaxHold: 250})
 		s := create(t, m, session.Spec{Source: upstreamSpec, Unit: chunker.Rune})
 		up.text("ab")
 		synctest.Wait()
@@ -119,7 +116,7 @@ func TestHoldReadsOnWhilePaused(t *testing.T) {
 			t.Fatal(err)
 		}
 		up.text("cdefgh")
-		up.text("ijklmn") // now there are 12 bytes, so no more are read
+		up.text("ijklmn") // now two deltas take more than that, so no more are read
 		synctest.Wait()
 		sent := make(chan struct{})
 		go func() {
@@ -257,8 +254,8 @@ func TestKindsOfDeltas(t *testing.T) {
 		if got, want := string(frames[5].Data), `{"reason":"length","usage":{"input_tokens":0,"output_tokens":5,"source":"reported"}}`; got != want {
 			t.Errorf("done = %s, want %s", got, want)
 		}
-		if got, _ := s.Text(); got != "It is so" {
-			t.Errorf("Text = %q, want only the text", got)
+		if got := join(frames); got != "It is so" {
+			t.Errorf("text = %q, want only the text", got)
 		}
 	})
 }
@@ -268,9 +265,11 @@ func TestHugeToolCallFails(t *testing.T) {
 		up := newScript()
 		m := start(t, session.Options{Upstreams: up})
 		s := create(t, m, session.Spec{Source: upstreamSpec})
+		up.text("kept")
 		up.deltas <- session.Delta{Kind: session.DeltaToolCall, Data: json.RawMessage(`"` + strings.Repeat("x", session.MaxFrame) + `"`)}
-		if kind, end := endOf(t, readAll(t, s, 0)); kind != session.KindFailed || end.Error.Code != session.CodeSourceFailed {
-			t.Errorf("end = %s %+v, want failed", kind, end)
+		frames := readAll(t, s, 0)
+		if kind, end := endOf(t, frames); join(frames) != "kept" || kind != session.KindFailed || end.Error.Code != session.CodeSourceFailed {
+			t.Errorf("frames = %s %+v, want what came before, and failed", kinds(frames), end)
 		}
 	})
 }
@@ -404,6 +403,60 @@ func TestTooManyProducers(t *testing.T) {
 	})
 }
 
+// A repeated append is answered even while new ones are refused.
+func TestRepeatedAppendWhilePaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t, session.Options{})
+		s := create(t, m, session.Spec{Source: push})
+		a := session.Append{Text: "x", Producer: "p", Seq: 1}
+		s.Append(t.Context(), a)
+		s.Pause(t.Context())
+		if _, repeated, err := s.Append(t.Context(), a); !repeated || err != nil {
+			t.Errorf("the same append while paused = %t, %v; want repeated", repeated, err)
+		}
+	})
+}
+
+// Commands grow a log too.
+func TestCommandsReachTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t, session.Options{MaxBytes: 1000})
+		s := create(t, m, session.Spec{Source: push})
+		var err error
+		for n := 0; err == nil && n < 1000; n++ {
+			if err = s.Pause(t.Context()); err == nil {
+				err = s.Resume(t.Context())
+			}
+		}
+		if kind, end := endOf(t, readAll(t, s, 0)); !isEnded(err, session.Failed) || kind != session.KindFailed || end.Error.Code != session.CodeSessionFull {
+			t.Errorf("after many pauses: %v, %s %+v; want it full", err, kind, end)
+		}
+	})
+}
+
+// One turn of the pump takes a bounded number of things; what is left of them
+// needs no further event to be done.
+func TestManyCommandsAtOnce(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			up := newScript()
+			st := &slowStore{Store: memstore.New()}
+			m := startOn(t, st, session.Options{Upstreams: up})
+			s := create(t, m, session.Spec{Source: upstreamSpec})
+			up.text("Hello world")
+			synctest.Wait() // the pump is in a commit
+			for range 256 {
+				go s.Resume(t.Context())
+			}
+			go up.finish()
+			time.Sleep(time.Hour)
+			if got := s.Status().State; got != session.Done {
+				t.Fatalf("an hour later the session is %s, want done", got)
+			}
+		})
+	}
+}
+
 // An append that reaches the limit is refused, but what was acknowledged
 // before it is shown.
 func TestFullPushSession(t *testing.T) {
@@ -468,6 +521,9 @@ func TestAppendRefused(t *testing.T) {
 		s.Resume(t.Context())
 		if _, repeated, err := s.Append(t.Context(), session.Append{Text: "x", Producer: "p", Seq: 1}); repeated || err != nil {
 			t.Errorf("the same append after resume = %t, %v; want it taken", repeated, err)
+		}
+		if err := create(t, m, session.Spec{Source: text("x")}).Finish(t.Context()); !errors.Is(err, session.ErrNotPush) {
+			t.Errorf("Finish of a text session = %v, want ErrNotPush", err)
 		}
 		other := create(t, m, session.Spec{Source: text("still running"), Unit: chunker.Rune, Rate: 1})
 		if _, _, err := other.Append(t.Context(), session.Append{Text: "x"}); !errors.Is(err, session.ErrNotPush) {

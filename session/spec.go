@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 	"unicode/utf8"
 
@@ -12,8 +11,9 @@ import (
 )
 
 const (
-	// MaxRate is the most events a second that a source can be paced at;
-	// above it nothing is gained over no pace at all.
+	// A source can be paced at MinRate to MaxRate events a second: one an hour
+	// at least, and above the most nothing is gained over no pace at all.
+	MinRate = 1.0 / 3600
 	MaxRate = 10_000
 
 	// MaxLength bounds a generated text, in words.
@@ -68,8 +68,8 @@ func (s Spec) validate(retain time.Duration) error {
 			return &InvalidError{"encoding", err.Error()}
 		}
 	}
-	if math.IsNaN(s.Rate) || s.Rate < 0 || s.Rate > MaxRate {
-		return &InvalidError{"rate", fmt.Sprintf("must be 0 to %d events a second", MaxRate)}
+	if s.Rate != 0 && !(s.Rate >= MinRate && s.Rate <= MaxRate) { // also NaN
+		return &InvalidError{"rate", fmt.Sprintf("must be 0, or up to %d events a second and at least one an hour", MaxRate)}
 	}
 	if s.Rate > 0 && s.Source.Type != SourceText && s.Source.Type != SourceGenerate {
 		return &InvalidError{"rate", "only the sources text and generate have one; a reader sets its own with ?pace"}
@@ -110,6 +110,16 @@ func (s SourceSpec) validate() error {
 		return &InvalidError{"source.type", "must be one of text, generate, push, upstream"}
 	}
 	return nil
+}
+
+// size is what the spec takes for as long as its session is there, in bytes.
+func (s Spec) size() int64 {
+	n := len(s.Source.Text) + len(s.Source.Prompt) + len(s.Source.Model)
+	n += 2 * len(s.Source.Messages) // once more in the request
+	for key, value := range s.Metadata {
+		n += len(key) + len(value)
+	}
+	return int64(n)
 }
 
 // unicode returns the version of the tables that decide where units end, ""

@@ -415,7 +415,7 @@ func TestStopReachesProvider(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if text, _ := s.Text(); text != "a" {
+		if text := sessiontest.Text(t, s); text != "a" {
 			t.Fatalf("text before the stop is %q, want %q", text, "a")
 		}
 		start := time.Now()
@@ -453,7 +453,7 @@ func TestFailureReachesSession(t *testing.T) {
 		if status.State != session.Failed || status.End.Error == nil || status.End.Error.Code != upstream.CodeTruncated {
 			t.Errorf("status %+v, want failed with %s", status, upstream.CodeTruncated)
 		}
-		if text, _ := s.Text(); text != "a" {
+		if text := sessiontest.Text(t, s); text != "a" {
 			t.Errorf("text %q, want %q", text, "a")
 		}
 	})
