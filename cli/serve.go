@@ -28,8 +28,8 @@ type serveCommand struct {
 	MaxSessions     int           `default:"10000" help:"How many sessions there may be, ended ones included."`
 	MaxReaders      int           `default:"20000" help:"How many readers all sessions may have together."`
 	MaxSessionBytes int64         `default:"16777216" help:"Bound of one session's events, in bytes; one that reaches it ends as failed."`
-	MaxTotalBytes   int64         `default:"1073741824" help:"Bound of all sessions' events together, in bytes."`
-	MaxHold         int           `default:"1048576" help:"How much text of an upstream is read on while its session is paused, in bytes."`
+	MaxTotalBytes   int64         `default:"1073741824" help:"Bound of what all sessions keep together, in bytes of events and of what they were created with."`
+	MaxHold         int           `default:"1048576" help:"How much of an upstream is read on while its session is paused, in bytes of memory, some 130 a token."`
 	MaxBody         int64         `default:"4194304" help:"Bound of a request's body, in bytes."`
 
 	KeepAlive    time.Duration `default:"15s" help:"How long a stream may be silent before a keep-alive is sent."`

@@ -168,13 +168,8 @@ func startTCP(t testing.TB) *tcpRelay {
 // read takes a session's stream in to its end, as raw as the floor's readers,
 // and calls attached once it has begun.
 func (r *tcpRelay) read(t testing.TB, s *session.Session, attached func()) {
-	c, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Error(err)
-		return
-	}
+	c := r.open(t, s, "HTTP/1.1")
 	defer c.Close()
-	fmt.Fprintf(c, "GET /v1/sessions/%s/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", s.Info().ID)
 	if _, err := c.Read(make([]byte, 1)); err != nil {
 		t.Error(err)
 	}
@@ -184,6 +179,17 @@ func (r *tcpRelay) read(t testing.TB, s *session.Session, attached func()) {
 	if _, err := io.Copy(io.Discard, c); err != nil {
 		t.Error(err)
 	}
+}
+
+// open asks for a session's stream on a connection of its own, which ends with
+// the stream.
+func (r *tcpRelay) open(t testing.TB, s *session.Session, version string) net.Conn {
+	c, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(c, "GET /v1/sessions/%s/events %s\r\nHost: localhost\r\nConnection: close\r\n\r\n", s.Info().ID, version)
+	return c
 }
 
 func listen(t testing.TB) net.Listener {

@@ -2,9 +2,7 @@ package server_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,12 +20,8 @@ func TestHTTP10IsReset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := r.open(t, s, "HTTP/1.0")
 	defer c.Close()
-	fmt.Fprintf(c, "GET /v1/sessions/%s/events HTTP/1.0\r\n\r\n", s.Info().ID)
 	first := make([]byte, 4096)
 	for got := ""; !strings.Contains(got, "event: session"); {
 		n, err := c.Read(first)
@@ -49,12 +43,8 @@ func TestStalledReaderDoesNotHoldShutdown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := r.open(t, s, "HTTP/1.1")
 	defer c.Close()
-	fmt.Fprintf(c, "GET /v1/sessions/%s/events HTTP/1.1\r\nHost: localhost\r\n\r\n", s.Info().ID)
 	c.Read(make([]byte, 1)) // and no more
 	began := time.Now()
 	r.stop()
