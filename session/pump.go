@@ -80,11 +80,11 @@ func (p *pump) run(ctx context.Context) {
 	defer feeding.Wait()
 	defer cancel()
 	if p.source != nil {
-		deltas := make(chan Delta)
+		deltas, from := make(chan Delta), p.check.Position
 		p.deltas = deltas
 		feeding.Go(func() {
 			defer close(deltas)
-			p.broke = feed(ctx, p.source, p.check.Position, deltas)
+			p.broke = feed(ctx, p.source, from, deltas)
 		})
 	}
 	var err error
