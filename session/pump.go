@@ -225,8 +225,7 @@ func (p *pump) draftDelta(d Delta) {
 		line, err := lineOf(d.Data)
 		if err != nil || len(Frame{MaxFrameID, KindToolCall, line}.AppendWire(nil)) > MaxFrame {
 			p.deltas = nil
-			p.broke = fmt.Errorf("tool call that no frame can carry: %d bytes", len(d.Data))
-			p.draftDelta(Delta{Kind: deltaBroken})
+			p.draftFailure(fmt.Errorf("tool call that no frame can carry: %d bytes", len(d.Data)))
 			return
 		}
 		p.drafts = append(p.drafts, draft{kind: KindToolCall, data: line})
@@ -238,8 +237,12 @@ func (p *pump) draftDelta(d Delta) {
 		p.drafts = append(p.drafts, draft{kind: KindDone, reason: d.Reason})
 	case deltaBroken:
 		p.flushCut()
-		p.drafts = append(p.drafts, draft{kind: KindFailed, reason: ReasonError, failure: p.failure(p.broke)})
+		p.draftFailure(p.broke)
 	}
+}
+
+func (p *pump) draftFailure(err error) {
+	p.drafts = append(p.drafts, draft{kind: KindFailed, reason: ReasonError, failure: p.failure(err)})
 }
 
 // beginText makes text the rest, which must be empty. Text of another kind
