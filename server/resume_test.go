@@ -210,6 +210,7 @@ func cutUnit(t *testing.T, unit chunker.Unit, seed uint64, wanted int) (cuts, mi
 		if _, want := r.do("GET", path+"/text", ""); got.String() != want {
 			t.Fatalf("%s: text put together = %q, want %q", unit, got.String(), want)
 		}
+		r.do("DELETE", path, "")
 	}
 	return cuts, midEvent
 }
