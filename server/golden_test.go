@@ -1,0 +1,61 @@
+package server_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// The wire form of the native protocol is what clients were written against:
+// these transcripts change only on purpose.
+func TestGoldenTranscripts(t *testing.T) {
+	for name, tell := range map[string]func(r *relay) (path string){
+		"text": func(r *relay) string {
+			return r.create(`{"source":{"type":"text","text":"Hello, 👩‍👩‍👧 \"world\"\n\u2028"},"unit":"token","rate":10}`)
+		},
+		"push": func(r *relay) string {
+			path := r.create(`{"source":{"type":"push"},"unit":"line"}`)
+			r.do("POST", path+"/append", `{"text":"one\r\ntwo"}`)
+			r.do("POST", path+"/append", `{"event":"message","data":{"sender":"ann","body":"<hi>"}}`)
+			r.do("POST", path+"/pause", "")
+			r.do("POST", path+"/resume", "")
+			r.do("POST", path+"/append", `{"text":"three"}`)
+			r.do("POST", path+"/finish", "")
+			return path
+		},
+		"stopped": func(r *relay) string {
+			path := r.create(`{"source":{"type":"push"},"unit":"grapheme"}`)
+			r.do("POST", path+"/append", `{"text":"e\u0301x"}`)
+			r.do("POST", path+"/stop", "")
+			return path
+		},
+		"generate": func(r *relay) string {
+			return r.create(`{"source":{"type":"generate","prompt":"tides","seed":1,"length":40},"unit":"line"}`)
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, options{})
+			path := tell(r)
+			got := "retry: 1000\n" + canonical(t, r.ask("GET", path+"/events", "").Body)
+			time.Sleep(time.Second)
+			_, state := r.do("GET", path, "")
+			got = strings.ReplaceAll(got+"\n"+state, strings.TrimPrefix(path, "/v1/sessions/"), "ID")
+			golden := filepath.Join("testdata", name+".golden")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil || got != string(want) {
+				t.Errorf("%s (%v): go test ./server -update, if it is meant; got:\n%s", golden, err, got)
+			}
+		})
+	}
+}
