@@ -2,7 +2,9 @@
 
 GO       ?= go
 NPM      ?= npm
-CHROMIUM ?= $(or $(shell command -v chromium chromium-browser google-chrome 2>/dev/null | head -n 1),/usr/bin/chromium)
+ifndef CHROMIUM
+CHROMIUM := $(or $(shell for name in chromium chromium-browser google-chrome; do command -v $$name && break; done),/usr/bin/chromium)
+endif
 BINARY   := tokenrelay
 PAGE     := frontend/dist/index.html
 FUZZTIME ?= 30s
@@ -23,10 +25,10 @@ run: $(BINARY) ## Build the page and the binary if needed, and serve on http://1
 
 test: lint unit race page-test contract e2e ## Everything that CI runs; installs what it needs.
 
-unit: $(PAGE) ## Go tests: no browser, no network, under 90 s.
+unit: ## Go tests: no browser, no page, under 90 s.
 	$(GO) test -timeout 10m ./...
 
-race: $(PAGE) ## Go tests under the race detector.
+race: ## Go tests under the race detector.
 	$(GO) test -race -timeout 15m ./...
 
 fuzz: ## Each fuzz target for FUZZTIME (30s).
@@ -43,7 +45,8 @@ dev: frontend/node_modules ## Serve the page from its sources, with the API of a
 	cd frontend && $(NPM) run dev
 
 lint: frontend/node_modules ## gofmt, go vet, staticcheck, and the page's types.
-	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt would change: $$unformatted"; exit 1; }
+	@folders=$$($(GO) list -f '{{.Dir}}' ./... && cd contract && $(GO) list -f '{{.Dir}}' ./...) && unformatted=$$(gofmt -l $$folders) || exit 1; \
+		test -z "$$unformatted" || { echo "gofmt would change: $$unformatted"; exit 1; }
 	$(GO) vet ./...
 	cd contract && $(GO) vet ./...
 	$(GO) tool -modfile=.ci/tools.mod staticcheck -checks "$$(cat .ci/staticcheck.checks)" ./...
@@ -53,8 +56,8 @@ page-test: frontend/node_modules ## Tests of the client library and the page, wi
 	cd frontend && $(NPM) test
 
 contract: $(BINARY) contract/node_modules ## Foreign clients and a foreign upstream against the binary.
-	cd contract && $(GO) test -count=1 ./...
-	cd contract && $(NPM) test
+	cd contract && TOKENRELAY_BIN=$(CURDIR)/$(BINARY) $(GO) test -count=1 ./...
+	cd contract && TOKENRELAY_BIN=$(CURDIR)/$(BINARY) $(NPM) test
 
 e2e: $(BINARY) frontend/node_modules chromium ## The page in a real Chromium against the binary.
 	cd frontend && TOKENRELAY_BIN=$(CURDIR)/$(BINARY) $(NPM) run e2e
@@ -79,7 +82,8 @@ chromium:
 		echo "Chromium is missing: installing it with apt"; \
 		command -v apt-get >/dev/null || { echo "there is no apt here: install Chromium and set CHROMIUM to it"; exit 1; }; \
 		sudo=$$(test "$$(id -u)" = 0 || echo sudo); \
-		$$sudo apt-get update -q && $$sudo apt-get install -y -q --no-install-recommends chromium; \
+		$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium; \
+		test -x "$(CHROMIUM)" || { echo "still no Chromium at $(CHROMIUM): set CHROMIUM to it"; exit 1; }; \
 	fi
 
 $(BINARY): $(PAGE) $(GO_SOURCES)
@@ -90,9 +94,9 @@ $(PAGE): frontend/node_modules $(PAGE_SOURCES)
 	@touch $@
 
 frontend/node_modules: frontend/package.json frontend/package-lock.json
-	cd frontend && $(NPM) ci --no-audit --no-fund
+	cd frontend && $(NPM) ci --include=dev --no-audit --no-fund
 	@touch $@
 
 contract/node_modules: contract/package.json contract/package-lock.json
-	cd contract && $(NPM) ci --no-audit --no-fund
+	cd contract && $(NPM) ci --include=dev --no-audit --no-fund
 	@touch $@

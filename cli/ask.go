@@ -53,9 +53,9 @@ func (c *askCommand) prompt(s streams) (string, error) {
 	if isTerminal(s.in) {
 		fmt.Fprint(s.err, "Ask: ")
 	}
-	line, err := bufio.NewReader(s.in).ReadString('\n')
+	line, _ := bufio.NewReader(s.in).ReadString('\n')
 	if line = strings.TrimSpace(line); line == "" {
-		return "", errors.Join(errors.New("there is no prompt: give one, as in tokenrelay ask \"Why tides?\""), err)
+		return "", errors.New("there is no prompt: give one, as in ask \"Why tides?\"")
 	}
 	return line, nil
 }

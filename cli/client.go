@@ -41,6 +41,9 @@ type client struct {
 }
 
 func newClient(base string) *client {
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
 	return &client{base: strings.TrimSuffix(base, "/"), http: &http.Client{}}
 }
 
@@ -88,7 +91,7 @@ func (c *client) create(ctx context.Context, body any) (string, error) {
 	request.Header.Set("Content-Type", "application/json")
 	response, err := c.http.Do(request)
 	if err != nil {
-		return "", fmt.Errorf("%w\nIs there a relay at %s? Start one with tokenrelay serve", err, c.base)
+		return "", fmt.Errorf("%w\nIs there a relay at %s? Start one with %s serve", err, c.base, program)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusCreated {

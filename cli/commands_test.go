@@ -176,7 +176,7 @@ func TestNoRelay(t *testing.T) {
 	l.Close()
 	var out, notes screen
 	status := run(t.Context(), []string{"ask", "x", "--server=http://" + l.Addr().String()}, streams{out: &out, err: &notes})
-	if status != 1 || !strings.Contains(notes.String(), "tokenrelay serve") || out.String() != "" {
+	if status != 1 || !strings.Contains(notes.String(), os.Args[0]+" serve") || out.String() != "" {
 		t.Errorf("status %d, %q and %q", status, &out, &notes)
 	}
 }

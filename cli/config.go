@@ -162,17 +162,26 @@ func (u *upstreamFlag) UnmarshalJSON(data []byte) error {
 }
 
 func (u *upstreamFlag) set(key, value string) error {
+	var field *string
 	switch key {
 	case "name":
-		u.Name = value
+		field = &u.Name
 	case "base_url":
-		u.BaseURL = value
+		field = &u.BaseURL
 	case "key_env":
-		u.KeyEnv = value
+		field = &u.KeyEnv
 	case "model":
+		if strings.ContainsAny(value, "; \t\n") {
+			return fmt.Errorf("%q is no model's name", value)
+		}
 		u.Models = append(u.Models, value)
+		return nil
 	default:
 		return fmt.Errorf("an upstream has no %q: it has name, base_url, key_env and model", key)
 	}
+	if *field != "" {
+		return fmt.Errorf("an upstream has one %s, not %q and %q: give each provider an --upstream of its own", key, *field, value)
+	}
+	*field = value
 	return nil
 }

@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 
@@ -138,7 +140,10 @@ func (t *typist) farewell(c *client, id string) {
 	if c.base != defaultServer {
 		server = " --server " + c.base
 	}
-	fmt.Fprintf(t.err, "\nThe session goes on without you. Continue where you left:\n  tokenrelay follow %s --after %d%s\n", id, t.after, server)
+	fmt.Fprintf(t.err, "\nThe session goes on without you. Continue where you left:\n  %s follow %s --after %d%s\n", program, id, t.after, server)
 }
+
+// program is how this binary was called, so that what is printed can be run.
+var program = cmp.Or(os.Args[0], "tokenrelay")
 
 const defaultServer = "http://127.0.0.1:8080"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -107,7 +108,7 @@ func TestLeave(t *testing.T) {
 				if got, want := p.out.String(), "abc"; got != want {
 					t.Errorf("typed %q, want %q", got, want)
 				}
-				if got, want := p.err.String(), fmt.Sprintf("\n  tokenrelay follow %s --after 4 --server http://localhost\n", s.Info().ID); !strings.Contains(got, want) {
+				if got, want := p.err.String(), fmt.Sprintf("\n  %s follow %s --after 4 --server http://localhost\n", os.Args[0], s.Info().ID); !strings.Contains(got, want) {
 					t.Errorf("told %q, want %q", got, want)
 				}
 				// What was said works: the rest, and nothing else.

@@ -62,7 +62,7 @@ func decodeStrict(data []byte, v any, prefix string) error {
 	case errors.Is(err, json.ErrUnknownName):
 		return &requestError{codeField, "unknown field " + fieldOf(prefix, semantic.JSONPointer)}
 	case isSemantic:
-		return &session.InvalidError{Field: fieldOf(prefix, semantic.JSONPointer), Reason: "cannot be this JSON " + kindOf(semantic.JSONKind)}
+		return &session.InvalidError{Field: fieldOf(prefix, semantic.JSONPointer), Reason: "cannot be " + kindOf(semantic.JSONKind)}
 	}
 	return &requestError{codeJSON, "the body is not JSON: " + echo(strings.TrimPrefix(err.Error(), "jsontext: "))}
 }
@@ -82,11 +82,17 @@ func fieldOf(prefix string, at jsontext.Pointer) string {
 func kindOf(k jsontext.Kind) string {
 	switch k {
 	case '[':
-		return "array"
+		return "an array"
 	case '{':
-		return "object"
+		return "an object"
+	case '"':
+		return "a string"
+	case '0':
+		return "this number"
+	case 't', 'f':
+		return "true or false"
 	}
-	return k.String()
+	return "null"
 }
 
 // echo shortens what a client sent.

@@ -100,6 +100,9 @@ func TestBadInput(t *testing.T) {
 			"wrong ping":                {"GET", push + "/events?ping=yes", "", "", 400, "invalid_parameter"},
 			"wrong limit":               {"GET", "/v1/sessions?limit=0", "", "", 400, "invalid_parameter"},
 			"wrong page":                {"GET", "/v1/sessions?after=2", "", "", 400, "malformed_cursor"},
+			"query on the state":        {"GET", push + "?after=0", "", "", 400, "invalid_parameter"},
+			"query on a command":        {"POST", push + "/pause?x=1", "", "", 400, "invalid_parameter"},
+			"later header":              {"POST", "/v1/sessions", pushLines, "Idempotency-Key: k", 400, "invalid_parameter"},
 			"wrong method":              {"PUT", push, "", "", 405, "method_not_allowed"},
 			"no route":                  {"GET", "/v1/nothing", "", "", 404, "route_not_found"},
 			"later route ws":            {"GET", push + "/ws", "", "", 404, "route_not_found"},
@@ -245,6 +248,7 @@ func TestOptionsRefused(t *testing.T) {
 		"origin without a scheme": {Manager: manager, AllowOrigins: []string{"app.example"}},
 		"origin in upper case":    {Manager: manager, AllowOrigins: []string{"https://App.example"}},
 		"host with a port":        {Manager: manager, AllowHosts: []string{"app.example:443"}},
+		"silent for too long":     {Manager: manager, KeepAlive: time.Minute},
 		"negative drain":          {Manager: manager, Drain: -1},
 		"no manager":              {},
 	} {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -56,7 +57,7 @@ func (s *Server) newEngine() (*gin.Engine, error) {
 	e.RedirectTrailingSlash = false
 	e.Use(s.recover, s.begin, s.try(guard.check))
 	for _, r := range s.routes() {
-		e.Handle(r.method, r.path, s.try(r.handle))
+		e.Handle(r.method, r.path, s.try(plain(r.path)), s.try(r.handle))
 	}
 	e.NoRoute(s.try(page.serve))
 	e.NoMethod(s.try(func(c *gin.Context) error {
@@ -81,6 +82,17 @@ func (s *Server) try(handle func(*gin.Context) error) gin.HandlerFunc {
 			s.renderError(c, err)
 			c.Abort()
 		}
+	}
+}
+
+// plain refuses a query on the routes that read none: nothing is ignored.
+func plain(path string) func(*gin.Context) error {
+	reads := path == "/v1/sessions" || strings.HasSuffix(path, "/events")
+	return func(c *gin.Context) error {
+		if reads && c.Request.Method == http.MethodGet {
+			return nil
+		}
+		return parameters(c, nil)
 	}
 }
 

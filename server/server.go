@@ -108,6 +108,9 @@ func (o Options) validate() error {
 			return fmt.Errorf("%s must be more than 0 (Retry: a millisecond at least)", name)
 		}
 	}
+	if o.KeepAlive > DefaultKeepAlive {
+		return fmt.Errorf("KeepAlive must be %v at most: clients take a longer silence for a lost line", DefaultKeepAlive)
+	}
 	return nil
 }
 

@@ -110,6 +110,10 @@ func (s *Server) create(c *gin.Context) error {
 	if s.isDraining() {
 		return session.ErrShutdown
 	}
+	if c.Request.Header["Idempotency-Key"] != nil {
+		// Ignoring it would break the promise that it asks for.
+		return &requestError{codeParameter, "the header Idempotency-Key is not known yet"}
+	}
 	var request createRequest
 	if err := s.decode(c, &request); err != nil {
 		return err

@@ -92,7 +92,14 @@ func (p *pump) run(ctx context.Context) {
 		err = p.turn(ctx)
 	}
 	p.s.leave(err)
-	p.logger.Info("session left", "session", p.s.info.ID, "state", p.status.State, "last_id", p.status.Last, "error", err)
+	switch end := p.status.End; {
+	case err != nil:
+		p.logger.Warn("session broken off", "session", p.s.info.ID, "last_id", p.status.Last, "error", err)
+	case end.Error != nil:
+		p.logger.Warn("session failed", "session", p.s.info.ID, "last_id", p.status.Last, "code", end.Error.Code, "message", end.Error.Message, "model", p.s.info.Spec.Source.Model)
+	default:
+		p.logger.Info("session ended", "session", p.s.info.ID, "last_id", p.status.Last, "state", p.status.State, "reason", end.Reason)
+	}
 }
 
 // feed sends what the source yields, and returns how it ended.

@@ -60,6 +60,8 @@ func (s *Set) newChat(p provider, model string, messages json.RawMessage) (*chat
 var (
 	// errIdle is the cause of a context that fell silent.
 	errIdle = errors.New("silent for too long")
+	// errLate is the cause of a context whose answer did not begin in time.
+	errLate = errors.New("no answer in time")
 	// errNoAnswer reports a connection that ended before an answer began.
 	errNoAnswer = errors.New("no answer")
 )
@@ -93,7 +95,10 @@ func (c *chat) stream(ctx context.Context, cancel context.CancelCauseFunc, d *ch
 	if c.provider.key != "" {
 		request.Header.Set("Authorization", "Bearer "+c.provider.key)
 	}
+	// The transport's own limits leave out the sending of the request.
+	answer := time.AfterFunc(c.set.opts.Connect+c.set.opts.Header, func() { cancel(errLate) })
 	response, err := c.set.client.Do(request)
+	answer.Stop()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
@@ -106,6 +111,7 @@ func (c *chat) stream(ctx context.Context, cancel context.CancelCauseFunc, d *ch
 	if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != "text/event-stream" {
 		return &session.Failure{Code: CodeMalformed, Message: fmt.Sprintf("the provider answered with %q instead of a stream", kind)}
 	}
+	var farewell *time.Timer // ends the stream some time after its finish reason
 	for event, err := range Events(response.Body) {
 		// What takes the deltas may wait for long: that is not the provider's silence.
 		idle.Stop()
@@ -128,10 +134,10 @@ func (c *chat) stream(ctx context.Context, cancel context.CancelCauseFunc, d *ch
 		if d.left {
 			return nil
 		}
-		if d.finished {
-			idle.Reset(min(afterFinish, c.set.opts.Idle))
-		} else {
-			idle.Reset(c.set.opts.Idle)
+		idle.Reset(c.set.opts.Idle)
+		if d.finished && farewell == nil {
+			farewell = time.AfterFunc(afterFinish, func() { cancel(errIdle) })
+			defer farewell.Stop()
 		}
 	}
 	if !d.finished {
@@ -147,9 +153,10 @@ func (c *chat) failure(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*session.Failure](err); ok {
 		return err
 	}
-	idle := errors.Is(context.Cause(ctx), errIdle)
-	if ctx.Err() != nil && !idle {
-		return context.Cause(ctx)
+	cause := context.Cause(ctx)
+	idle, late := errors.Is(cause, errIdle), errors.Is(cause, errLate)
+	if cause != nil && !idle && !late {
+		return cause
 	}
 	c.set.opts.Logger.Warn("upstream broke", "upstream", c.provider.Name, "error", err)
 	var network net.Error
@@ -157,7 +164,7 @@ func (c *chat) failure(ctx context.Context, err error) error {
 	switch {
 	case idle:
 		return &session.Failure{Code: CodeIdle, Message: fmt.Sprintf("the provider sent nothing for %v", c.set.opts.Idle)}
-	case errors.As(err, &network) && network.Timeout() && !(errors.As(err, &dial) && dial.Op == "dial"):
+	case late, errors.Is(err, errNoAnswer) && errors.As(err, &network) && network.Timeout() && !(errors.As(err, &dial) && dial.Op == "dial"):
 		return &session.Failure{Code: CodeTimeout, Message: "the provider did not answer in time"}
 	case errors.Is(err, errNoAnswer):
 		return &session.Failure{Code: CodeUnreachable, Message: "the provider cannot be reached"}

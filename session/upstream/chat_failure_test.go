@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -84,6 +85,22 @@ func typed(kind, body string) http.HandlerFunc {
 	}
 }
 
+// A provider that takes the connection but not the request is given up too.
+func TestRequestThatIsNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		set := newSet(t, upstream.Options{Connect: time.Second, Header: time.Minute}, nil)
+		set.Dial(func(context.Context, string, string) (net.Conn, error) {
+			client, _ := net.Pipe() // nobody reads the other end
+			return client, nil
+		})
+		began := time.Now()
+		got := deltas(t, open(t, set), true)
+		if want := "failure upstream_timeout: the provider did not answer in time"; len(got) != 1 || got[0] != want || time.Since(began) != 61*time.Second {
+			t.Errorf("deltas = %q after %v, want %q", got, time.Since(began), want)
+		}
+	})
+}
+
 func TestTimes(t *testing.T) {
 	opts := upstream.Options{Header: time.Minute, Idle: 30 * time.Second}
 	const idle = "failure idle_timeout: the provider sent nothing for 30s"
@@ -105,8 +122,10 @@ func TestTimes(t *testing.T) {
 			[]string{idle}, 30 * time.Second},
 		{"silent after the finish reason", []any{stream(content(`"a"`), stop)},
 			[]string{"text a", "finish stop"}, 5 * time.Second},
-		{"late usage", []any{stream(content(`"a"`), stop), 4 * time.Second, stream(usage), 4 * time.Second, stream(farewell)},
-			[]string{"text a", "usage 7 2 reported", "finish stop"}, 8 * time.Second},
+		{"late usage", []any{stream(content(`"a"`), stop), 2 * time.Second, stream(usage), 2 * time.Second, stream(farewell)},
+			[]string{"text a", "usage 7 2 reported", "finish stop"}, 4 * time.Second},
+		{"chatter after the finish reason", []any{stream(content(`"a"`), stop), 2 * time.Second, stream("{}"), 2 * time.Second, stream("{}"), 2 * time.Second, stream("{}")},
+			[]string{"text a", "finish stop"}, 5 * time.Second},
 		{"usage too late", []any{stream(content(`"a"`), stop), 6 * time.Second, stream(usage)},
 			[]string{"text a", "finish stop"}, 5 * time.Second},
 	} {

@@ -28,12 +28,12 @@ type Event struct {
 func Events(r io.Reader) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		var (
-			lines = bufio.NewScanner(r)
-			first = true
-			event Event
-			data  strings.Builder
-			any   bool // data lines, even empty ones
-			id    string
+			lines  = bufio.NewScanner(r)
+			first  = true
+			event  Event
+			data   strings.Builder
+			filled bool // has data lines, even empty ones
+			id     string
 		)
 		lines.Buffer(nil, maxEvent)
 		lines.Split(splitLines())
@@ -45,14 +45,14 @@ func Events(r io.Reader) iter.Seq2[Event, error] {
 			}
 			if len(line) == 0 {
 				event.ID = id
-				if any {
+				if filled {
 					event.Data = strings.TrimSuffix(data.String(), "\n")
 					if !yield(event, nil) {
 						return
 					}
 				}
 				data.Reset()
-				event.Name, any = "", false
+				event.Name, filled = "", false
 				continue
 			}
 			field, value, _ := bytes.Cut(line, []byte(":"))
@@ -65,7 +65,7 @@ func Events(r io.Reader) iter.Seq2[Event, error] {
 				}
 				data.Write(value)
 				data.WriteByte('\n')
-				any = true
+				filled = true
 			case "event":
 				event.Name = string(value)
 			case "id":
@@ -88,6 +88,7 @@ func Events(r io.Reader) iter.Seq2[Event, error] {
 // line feed follows may not be known for long.
 func splitLines() bufio.SplitFunc {
 	afterCR := false
+	scanned := 0 // bytes that hold no end of a line
 	return func(data []byte, atEOF bool) (advance int, line []byte, err error) {
 		// A line feed that belongs to it goes with the next line: for an
 		// advance without a line the Scanner would read on first.
@@ -98,15 +99,17 @@ func splitLines() bufio.SplitFunc {
 				start = 1
 			}
 		}
-		i := bytes.IndexAny(data[start:], "\r\n")
+		from := max(start, scanned)
+		i := bytes.IndexAny(data[from:], "\r\n")
 		switch {
 		case i >= 0:
-			end := start + i
-			afterCR = data[end] == '\r'
+			end := from + i
+			afterCR, scanned = data[end] == '\r', 0
 			return end + 1, data[start:end], nil
 		case atEOF:
 			return len(data), nil, nil // a line that nothing ends
 		}
+		scanned = len(data) - start
 		return start, nil, nil
 	}
 }

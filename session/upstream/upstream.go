@@ -91,6 +91,7 @@ func New(configs []Config, o Options) (*Set, error) {
 	transport.TLSHandshakeTimeout = o.Connect
 	transport.ResponseHeaderTimeout = o.Header
 	transport.MaxIdleConnsPerHost = 64
+	transport.DisableCompression = true // who compresses a stream holds events back
 	set := &Set{opts: o, client: &http.Client{
 		Transport: transport,
 		// A redirect would carry messages to where nobody configured.
@@ -105,12 +106,15 @@ func New(configs []Config, o Options) (*Set, error) {
 			return nil, fmt.Errorf("upstream %q: name must be letters, digits, - and _", c.Name)
 		case slices.ContainsFunc(set.providers, func(other provider) bool { return other.Name == c.Name }):
 			return nil, fmt.Errorf("upstream %s: there are two of that name", c.Name)
-		case err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.RawQuery != "" || base.Fragment != "" || base.User != nil:
+		case err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" || base.User != nil:
 			return nil, fmt.Errorf("upstream %s: base_url must be such as https://api.openai.com/v1", c.Name)
 		}
 		if c.KeyEnv != "" {
 			if p.key = os.Getenv(c.KeyEnv); p.key == "" {
 				return nil, fmt.Errorf("upstream %s: the environment variable %s, which key_env names, is not set", c.Name, c.KeyEnv)
+			}
+			if strings.ContainsFunc(p.key, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+				return nil, fmt.Errorf("upstream %s: the environment variable %s holds blanks, line ends or other characters that no key has", c.Name, c.KeyEnv)
 			}
 		}
 		set.providers = append(set.providers, p)
