@@ -101,7 +101,7 @@ export class Chat {
   #generation = 0; // tells what belongs to a session that has been left
   #pauseAt: number | undefined; // an address that was paused: draw up to here
   #paceFrom: number | undefined; // history up to here comes at once, the rest at pace
-  #question: { readonly question: Question; readonly key: string } | undefined;
+  #question: Question | undefined;
   #retryAt = 0;
   #ticker: ReturnType<typeof setInterval> | undefined;
   #hiding: ReturnType<typeof setTimeout> | undefined;
@@ -129,16 +129,16 @@ export class Chat {
   }
 
   /** Asks, as a new session; the one on the page is left to itself. */
-  async send(question: Question, key = randomKey()): Promise<void> {
+  async send(question: Question): Promise<void> {
     this.leave();
     const generation = this.#generation;
-    this.#question = { question, key };
+    this.#question = question;
     this.prompt = question.prompt;
     this.unit = question.unit;
     this.paced = question.model !== DEMO;
     this.phase = 'sending';
     try {
-      const session = await this.#options.client.create(request(question), { idempotencyKey: key });
+      const session = await this.#options.client.create(request(question));
       if (generation !== this.#generation) return;
       this.id = session.id;
       this.pace = this.paced ? question.speed : 0;
@@ -152,9 +152,7 @@ export class Chat {
   /** Asks the same again, after a failure. False if the question is not known. */
   again(): boolean {
     if (this.#question === undefined) return false;
-    // Whether a request without an answer has arrived is not known: the same key asks for the same session.
-    const unanswered = this.phase === 'refused' && this.id === '';
-    void this.send(this.#question.question, unanswered ? this.#question.key : undefined);
+    void this.send(this.#question);
     return true;
   }
 
@@ -510,9 +508,4 @@ function toolName(data: unknown): string {
 export function shorten(text: string, bytes: number): string {
   const { read } = new TextEncoder().encodeInto(text, new Uint8Array(bytes));
   return text.slice(0, read);
-}
-
-/** 128 random bits. randomUUID is missing where the page came over plain HTTP from another machine. */
-function randomKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -27,13 +27,13 @@ const json = (body: unknown, status = 200) => (): Response => new Response(JSON.
 describe('Client', () => {
   test('create', async () => {
     const { client, calls } = fake(json({ id: 's1', state: 'running' }, 201));
-    const session = await client.create({ source: { type: 'generate', prompt: 'hi' }, unit: 'token', rate: 20 }, { idempotencyKey: 'k1' });
+    const session = await client.create({ source: { type: 'generate', prompt: 'hi' }, unit: 'token', rate: 20 });
     expect(session.id).toBe('s1');
     expect(calls).toEqual([
       {
         url: 'http://relay.test/v1/sessions',
         method: 'POST',
-        headers: { Authorization: 'Bearer k', 'Content-Type': 'application/json', 'Idempotency-Key': 'k1' },
+        headers: { Authorization: 'Bearer k', 'Content-Type': 'application/json' },
         body: { source: { type: 'generate', prompt: 'hi' }, unit: 'token', rate: 20 },
       },
     ]);

@@ -123,11 +123,6 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface CreateOptions extends CallOptions {
-  /** With the same key, a second call gives the first call's session. */
-  readonly idempotencyKey?: string;
-}
-
 /**
  * A Client holds no connection and no state. Every method but follow rejects
  * with ProblemError if the server refused, and with what `fetch` throws if it
@@ -145,10 +140,8 @@ export class Client {
     this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
   }
 
-  async create(request: CreateRequest, options: CreateOptions = {}): Promise<Session> {
-    const headers: Record<string, string> = {};
-    if (options.idempotencyKey !== undefined) headers['Idempotency-Key'] = options.idempotencyKey;
-    return this.#json('POST', '/v1/sessions', { body: request, headers, signal: options.signal });
+  async create(request: CreateRequest, options: CallOptions = {}): Promise<Session> {
+    return this.#json('POST', '/v1/sessions', { ...options, body: request });
   }
 
   async state(id: string, options: CallOptions = {}): Promise<Session> {
@@ -207,7 +200,7 @@ export class Client {
   }
 
   async #call(method: string, url: string, options: CallInit): Promise<Response> {
-    const headers: Record<string, string> = { ...this.#headers, ...options.headers };
+    const headers: Record<string, string> = { ...this.#headers };
     const init: RequestInit = { method, headers, cache: 'no-store' };
     if (options.body !== undefined) {
       headers['Content-Type'] = 'application/json';
@@ -222,7 +215,6 @@ export class Client {
 
 interface CallInit {
   readonly body?: unknown;
-  readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
 }
 
