@@ -15,7 +15,7 @@ export class AddressBar {
 
   /** Makes the place a new entry of the history. */
   push(place: Place): void {
-    this.#drop();
+    this.drop();
     history.pushState(null, '', formatPlace(place));
   }
 
@@ -27,7 +27,7 @@ export class AddressBar {
 
   flush(): void {
     const place = this.#pending;
-    this.#drop();
+    this.drop();
     if (place === undefined) return;
     const url = formatPlace(place);
     if (url === location.pathname + location.search) return;
@@ -38,7 +38,8 @@ export class AddressBar {
     }
   }
 
-  #drop(): void {
+  /** Takes back an update that has not been made: its entry may not be the present one any more. */
+  drop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#pending = undefined;

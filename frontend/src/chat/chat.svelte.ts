@@ -48,7 +48,7 @@ export interface ChatOptions {
   readonly client: Client;
   readonly answer: Sink;
   readonly reasoning: Sink;
-  readonly address: { push(place: Place): void; update(place: Place): void; flush(): void };
+  readonly address: { push(place: Place): void; update(place: Place): void; flush(): void; drop(): void };
   readonly schedule: Schedule;
   readonly atOnce: () => boolean;
   /** Called after each drawing. */
@@ -275,6 +275,7 @@ export class Chat {
   leave(): void {
     this.#generation++;
     this.#hangUp();
+    this.#options.address.drop();
     this.#options.answer.clear();
     this.#options.reasoning.clear();
     this.#pacer.history = 0;

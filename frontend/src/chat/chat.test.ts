@@ -29,6 +29,8 @@ interface Harness {
   /** The address, and how many entries the history has got. */
   url: () => string;
   entries: () => number;
+  /** Whether the address has an update to make. */
+  pending: () => boolean;
 }
 
 /** A chat before a scripted events route; other routes answer from `state`. */
@@ -37,6 +39,7 @@ function harness(answers: ((line: Line) => Response | void)[], state: Record<str
   const calls: Harness['calls'] = [];
   let url = '/';
   let entries = 0;
+  let pending = false;
   const client = new Client({
     fetch: (async (input: string, init: RequestInit) => {
       if (input.includes('/events')) return request(input, init as Parameters<typeof request>[1]);
@@ -56,8 +59,12 @@ function harness(answers: ((line: Line) => Response | void)[], state: Record<str
         url = formatPlace(place);
         entries++;
       },
-      update: (place) => void (url = formatPlace(place)),
-      flush: () => {},
+      update: (place) => {
+        url = formatPlace(place);
+        pending = true;
+      },
+      flush: () => void (pending = false),
+      drop: () => void (pending = false),
     },
     schedule: (callback) => {
       const timer = setTimeout(() => callback(performance.now()), 16);
@@ -65,7 +72,7 @@ function harness(answers: ((line: Line) => Response | void)[], state: Record<str
     },
     atOnce: () => false,
   });
-  return { chat, answer, lines, calls, url: () => url, entries: () => entries };
+  return { chat, answer, lines, calls, url: () => url, entries: () => entries, pending: () => pending };
 }
 
 /** The text of the events of wireRange. */
@@ -337,8 +344,11 @@ describe('Chat', () => {
     const h = harness([(l) => l.write(wireRange(1, 60))]);
     void h.chat.send(question);
     await tick(30);
+    expect(h.pending()).toBe(true);
     h.chat.leave();
+    expect(h.pending()).toBe(false);
     await tick(1000);
+    expect(h.pending()).toBe(false);
     expect(h.chat).toMatchObject({ phase: 'idle', cursor: 0 });
     expect(h.answer.text).toBe('');
     expect(vi.getTimerCount()).toBe(0);

@@ -151,10 +151,10 @@ describe('Follow', () => {
       l.write(text);
       setTimeout(() => l.end(), 0);
     };
-    const { request, lines } = script(end('retry: 100\n\n'), end(''), refuse(503), end(''), end(''), end(wireRange(1, 1)), end(''), (l) => l.write(wireDone(2)));
-    const r = run(request, { maxRetry: 700 });
+    const { request, lines } = script(end('retry: 300\n\n'), end(''), refuse(503), end(''), end(''), end(wireRange(1, 1)), end(''), (l) => l.write(wireDone(2)));
+    const r = run(request, { maxRetry: 1500 });
     await tick(10_000);
-    expect(r.waits()).toEqual([100, 200, 400, 700, 700, 200, 100]);
+    expect(r.waits()).toEqual([300, 600, 1200, 1500, 1500, 200, 300]);
     expect(lines).toHaveLength(8);
     expect(r.ids).toEqual([1, 2]);
   });
@@ -174,6 +174,29 @@ describe('Follow', () => {
     await tick(10);
     expect(r.ids).toEqual([1, 2]);
   });
+
+  test('retry: 0 backs off all the same', async () => {
+    const { request, lines } = script((l) => {
+      l.write('retry: 0\n\n');
+      setTimeout(() => l.end(), 0);
+    });
+    const r = run(request);
+    await tick(1000);
+    expect(r.waits()).toEqual([200, 400, 800]);
+    expect(lines).toHaveLength(3);
+  });
+
+  for (const after of ['2147484', '9'.repeat(400)]) {
+    test(`Retry-After of ${after.slice(0, 7)} s waits an hour`, async () => {
+      const { request, lines } = script(refuse(503, { 'retry-after': after }));
+      const r = run(request, { random: () => 0.5 });
+      await tick(3_599_999);
+      expect(lines).toHaveLength(1);
+      expect(r.waits()).toEqual([3_600_000]);
+      await tick(1);
+      expect(lines).toHaveLength(2);
+    });
+  }
 
   test('jitter adds up to a half', async () => {
     const { request } = script(refuse(503));

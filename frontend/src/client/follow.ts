@@ -104,6 +104,7 @@ const DEFAULT_IDLE_TIMEOUT = 45_000;
 const DEFAULT_QUICK_RETRY = 200;
 const DEFAULT_RETRY = 1000; // until the server's own `retry:`
 const DEFAULT_MAX_RETRY = 30_000;
+const LONGEST_WAIT = 3_600_000; // past 2^31-1 a timer fires at once
 const GAP_TRIES = 3;
 
 /** What Follow needs of fetch; the client adds base and headers. */
@@ -347,13 +348,15 @@ export class Follow implements AsyncIterable<StreamEvent> {
 
   /**
    * Milliseconds to the next try: never sooner than the server asked, and up to
-   * half as much again, so that readers of one broken server do not come back as one.
+   * half as much again, so that readers of one broken server do not come back as one;
+   * but never more than LONGEST_WAIT.
    */
   #wait(fruitless: number | undefined, cause: unknown): number {
     const longest = this.#options.maxRetry ?? DEFAULT_MAX_RETRY;
-    let floor = fruitless === undefined ? (this.#options.quickRetry ?? DEFAULT_QUICK_RETRY) : Math.min(longest, this.#retry * 2 ** fruitless);
+    const quick = this.#options.quickRetry ?? DEFAULT_QUICK_RETRY;
+    let floor = fruitless === undefined ? quick : Math.min(longest, Math.max(this.#retry, quick) * 2 ** fruitless);
     if (cause instanceof ProblemError && cause.retryAfter !== undefined) floor = Math.max(floor, cause.retryAfter);
-    return Math.round(floor * (1 + this.#random() / 2));
+    return Math.min(LONGEST_WAIT, Math.round(floor * (1 + this.#random() / 2)));
   }
 
   #sleep(milliseconds: number): Promise<void> {
