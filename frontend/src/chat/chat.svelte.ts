@@ -2,6 +2,7 @@
 
 import {
   Client,
+  CutError,
   ProblemError,
   type CreateRequest,
   type End,
@@ -209,6 +210,7 @@ export class Chat {
     if (!this.active || this.stopped) return;
     const generation = this.#generation;
     this.stopped = true;
+    this.trouble = undefined;
     try {
       await this.#options.client.stop(this.id);
       if (generation === this.#generation && this.phase === 'paused') this.announcement = `Stopped; you are at event ${this.cursor}`;
@@ -228,9 +230,12 @@ export class Chat {
 
   /** Lets a session go on that was paused for everybody. */
   async release(): Promise<void> {
+    const generation = this.#generation;
+    this.trouble = undefined;
     try {
       await this.#options.client.resume(this.id);
     } catch (error) {
+      if (generation !== this.#generation) return;
       this.trouble = { title: 'Resume did not get through', detail: explain(error) };
       this.announcement = `Resume did not get through: ${explain(error)}`;
     }
@@ -299,8 +304,10 @@ export class Chat {
     const follow: Follow = this.#options.client.follow(this.id, {
       after,
       ...(pace > 0 ? { pace } : {}),
-      cursor: () => {
-        this.#pacer.clear();
+      cursor: (cause) => {
+        // A cut shows what is asked for again; of a broken line, what came whole is kept, or it might never get on.
+        if (cause instanceof CutError) this.#pacer.clear();
+        else this.#pacer.flush();
         return this.cursor;
       },
       onEvent: (event) => this.#receive(event),
@@ -355,7 +362,7 @@ export class Chat {
           this.unit = event.session.unit ?? this.unit;
           break;
         case 'tool_call':
-          this.tools = [...this.tools, toolName(event.data)];
+          this.#tool(event.data);
           break;
         case 'paused':
           this.heldBack = true;
@@ -381,6 +388,12 @@ export class Chat {
     this.#options.address.update(this.place);
     if (end !== undefined) this.#finish(end.outcome, end);
     this.#options.onDraw?.();
+  }
+
+  /** Of a call that comes in fragments, the first alone has the name. */
+  #tool(data: unknown): void {
+    const name = typeof data === 'object' && data !== null && 'name' in data ? data.name : undefined;
+    if (typeof name === 'string' && name !== '') this.tools = [...this.tools, name];
   }
 
   #finish(outcome: Outcome, end: TerminalEvent | undefined): void {
@@ -498,11 +511,6 @@ function explain(error: unknown): string {
     return `${error.message} (try again in ${Math.ceil(error.retryAfter / 1000)} s)`;
   }
   return error instanceof Error ? error.message : String(error);
-}
-
-function toolName(data: unknown): string {
-  const name = typeof data === 'object' && data !== null && 'name' in data ? data.name : undefined;
-  return typeof name === 'string' ? name : 'tool';
 }
 
 /** The beginning of the text that fits into so many bytes of UTF-8. */

@@ -148,6 +148,29 @@ describe('Chat', () => {
     expect(h.answer.text).toBe(text(2, 70));
   });
 
+  test('lines that each break in the frame of their bytes get on', async () => {
+    const h = harness([
+      (l) => {
+        l.write(wireRange(l.after + 1, l.after + 50));
+        setTimeout(() => l.reset(), 5);
+      },
+    ]);
+    void h.chat.send(question);
+    await tick(1000);
+    expect(h.lines.map((l) => l.after)).toEqual(h.lines.map((_, i) => 50 * i));
+    expect(h.lines.length).toBeGreaterThan(2);
+    expect(h.chat.cursor).toBe(50 * h.lines.length);
+    expect(h.answer.text).toBe(text(2, h.chat.cursor));
+  });
+
+  test('of a tool call in fragments, the name is shown once', async () => {
+    const fragment = (id: number, data: string): string => `id: ${id}\nevent: tool_call\ndata: ${data}\n\n`;
+    const h = harness([(l) => l.write(wire(1) + fragment(2, '{"name":"f","arguments":""}') + fragment(3, '{"name":"","arguments":"{"}') + fragment(4, '{"arguments":"}"}'))]);
+    void h.chat.send(question);
+    await tick(500);
+    expect(h.chat).toMatchObject({ cursor: 4, tools: ['f'] });
+  });
+
   test('tries that fail belong to one cut', async () => {
     const gone = (): Response => new Response(null, { status: 503 });
     const h = harness([(l) => l.write(wireRange(1, 5)), gone, gone, (l) => l.write(wireRange(6, 7))]);

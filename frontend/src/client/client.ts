@@ -4,6 +4,7 @@
  */
 
 import { Follow, type FollowOptions } from './follow.ts';
+import { isRecord, text } from './json.ts';
 
 export type Unit = 'rune' | 'grapheme' | 'token' | 'word' | 'line' | 'delta';
 export type State = 'running' | 'paused' | 'done' | 'stopped' | 'failed' | 'interrupted';
@@ -229,12 +230,4 @@ export function parseRetryAfter(value: string | null): number | undefined {
   if (/^\s*[0-9]+\s*$/.test(value)) return Number(value) * 1000;
   const date = Date.parse(value);
   return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function text(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }

@@ -1,6 +1,7 @@
 /** The events of the native protocol, from their wire form to types. */
 
 import type { Unit, Usage } from './client.ts';
+import { isRecord, text } from './json.ts';
 import type { ServerSentEvent } from './sse.ts';
 
 /** How a session ends. */
@@ -85,9 +86,8 @@ export function decode(raw: ServerSentEvent): StreamEvent | undefined {
   switch (raw.name) {
     case '':
     case 'reasoning': {
-      const { text } = fields;
-      if (typeof text !== 'string') throw new ProtocolError(`event ${id} has no text`);
-      return { type: raw.name === '' ? 'text' : 'reasoning', id, text };
+      if (typeof fields['text'] !== 'string') throw new ProtocolError(`event ${id} has no text`);
+      return { type: raw.name === '' ? 'text' : 'reasoning', id, text: fields['text'] };
     }
     case 'session':
       return { type: 'session', id, session: fields as SessionInfo };
@@ -103,7 +103,7 @@ export function decode(raw: ServerSentEvent): StreamEvent | undefined {
         type: 'end',
         id,
         outcome: raw.name,
-        reason: string(fields['reason']),
+        reason: text(fields['reason']),
         message: errorMessage(fields['error']),
         usage: isRecord(fields['usage']) ? (fields['usage'] as Usage) : undefined,
         data,
@@ -114,14 +114,6 @@ export function decode(raw: ServerSentEvent): StreamEvent | undefined {
 }
 
 function errorMessage(error: unknown): string {
-  if (!isRecord(error)) return string(error);
-  return string(error['message']) || string(error['detail']) || string(error['code']);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function string(value: unknown): string {
-  return typeof value === 'string' ? value : '';
+  if (!isRecord(error)) return text(error);
+  return text(error['message']) || text(error['detail']) || text(error['code']);
 }

@@ -358,6 +358,29 @@ describe('Follow', () => {
     expect(r.follow.counters.repeated).toBe(0);
   });
 
+  test('a line that does not move the cursor is fruitless, whatever it brought', async () => {
+    const causes: unknown[] = [];
+    const { request, lines } = script((l) => {
+      l.write(wireRange(1, 50));
+      setTimeout(() => l.reset(), 5);
+    });
+    const r = run(request, {
+      cursor: (cause) => {
+        causes.push(cause);
+        return 0;
+      },
+    });
+    await tick(8000);
+    expect(r.waits()).toEqual([1000, 2000, 4000, 8000]);
+    expect(lines).toHaveLength(4);
+    r.follow.wake();
+    await tick();
+    r.follow.cut();
+    await tick();
+    expect(causes.map((cause) => (cause as Error).name)).toEqual(['TypeError', 'TypeError', 'TypeError', 'TypeError', 'CutError']);
+    r.follow.close();
+  });
+
   test('a cut while events wait drops them', async () => {
     let r: Run;
     const { request } = script(
@@ -404,6 +427,38 @@ describe('Follow', () => {
     expect(lines[0]!.aborted).toBe(true);
     expect(r.ends).toEqual([{ type: 'closed' }]);
   });
+
+  for (const how of ['close', 'end'] as const) {
+    test(`after its ${how} nothing listens to the signal`, async () => {
+      const { request } = script((l) => l.write(how === 'end' ? wireDone(1) : wire(1)));
+      const { signal } = new AbortController();
+      const listening = new Set<unknown>();
+      vi.spyOn(signal, 'addEventListener').mockImplementation((_type, listener) => void listening.add(listener));
+      vi.spyOn(signal, 'removeEventListener').mockImplementation((_type, listener) => void listening.delete(listener));
+      const r = run(request, { signal });
+      expect(listening.size).toBe(1);
+      await tick();
+      if (how === 'close') r.follow.close();
+      expect(listening.size).toBe(0);
+    });
+  }
+
+  for (const type of ['connecting', 'open', 'gap', 'lost', 'back', 'activity']) {
+    test(`what a callback throws ends the reading: ${type}`, async () => {
+      const { request, lines } = script(
+        (l) => l.write(wire(1) + wire(3)),
+        (l) => l.write(wire(2)),
+      );
+      const fail = (now: string): void => {
+        if (now === type) throw new Error('mine');
+      };
+      const r = run(request, { onStatus: (s) => fail(s.type), onActivity: () => fail('activity') });
+      await tick(10_000);
+      expect(r.ends).toMatchObject([{ type: 'error', error: { message: 'mine' } }]);
+      expect(lines.length).toBe(type === 'connecting' ? 0 : type === 'back' ? 2 : 1);
+      expect(vi.getTimerCount()).toBe(0);
+    });
+  }
 
   test('pace and a starting point', async () => {
     const { request, lines } = script((l) => l.write(wireRange(8, 9) + wireDone(10)));

@@ -17,16 +17,16 @@ export interface FollowOptions {
   /**
    * Called when a line is lost: the id to go on after. What has been delivered
    * past it is delivered again, so the caller must have dropped it. Default is
-   * the last id delivered.
+   * the last id delivered. The cause is a CutError if the reader itself cut it.
    */
-  readonly cursor?: () => number;
+  readonly cursor?: (cause: unknown) => number;
   /** Silence, in milliseconds, after which a line counts as lost. Keep-alives are no silence. Default 45 000. */
   readonly idleTimeout?: number;
-  /** Wait before the first try after a line that had brought events, in milliseconds. Default 200. */
+  /** Wait before the first try after a line that moved the cursor, in milliseconds. Default 200. */
   readonly quickRetry?: number;
   /** Longest wait that back-off grows to, in milliseconds. Default 30 000. Retry-After may ask for more. */
   readonly maxRetry?: number;
-  /** Lines in a row without a new event after which reading fails. Default: no bound. */
+  /** Lines in a row that did not move the cursor after which reading fails. Default: no bound. */
   readonly maxAttempts?: number;
   /** A number from 0 up to 1, for the jitter. Default Math.random. */
   readonly random?: () => number;
@@ -42,7 +42,7 @@ export interface FollowOptions {
 }
 
 export type Status =
-  /** A request goes out. attempt counts the lines in a row that brought no event. */
+  /** A request goes out. attempt counts the lines in a row that did not move the cursor. */
   | { readonly type: 'connecting'; readonly after: number; readonly attempt: number }
   /** The server has answered with a stream. */
   | { readonly type: 'open'; readonly after: number }
@@ -87,6 +87,11 @@ export class BrokenLineError extends Error {
   override readonly name = 'BrokenLineError';
 }
 
+/** The line was dropped by Follow.cut. */
+export class CutError extends Error {
+  override readonly name = 'CutError';
+}
+
 /** Reports ids that the server left out, and did so each time it was asked. */
 export class GapError extends Error {
   override readonly name = 'GapError';
@@ -126,6 +131,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
   #closed = false;
   #end: End = { type: 'closed' };
   #line: AbortController | undefined;
+  #thrown: { readonly error: unknown } | undefined; // by a callback of the caller
   #wakeUp: (() => void) | undefined;
   #retry = DEFAULT_RETRY;
   #counters = { connections: 0, delivered: 0, missing: 0, repeated: 0 };
@@ -137,7 +143,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
     this.#random = options.random ?? Math.random;
     this.#delivered = options.after ?? 0;
     if (options.signal?.aborted) this.#closed = true;
-    options.signal?.addEventListener('abort', () => this.close(), { once: true });
+    else options.signal?.addEventListener('abort', this.#onAbort);
     // Not before the caller holds this Follow: its callbacks may want it.
     const { onEvent } = options;
     if (onEvent !== undefined) queueMicrotask(() => void this.#drain(onEvent));
@@ -154,7 +160,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
 
   /** Ends the reading: nothing is delivered after it. The session goes on. */
   close(): void {
-    if (this.#closed) return;
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#closed = true;
     this.#line?.abort();
     this.#wakeUp?.();
@@ -162,13 +168,15 @@ export class Follow implements AsyncIterable<StreamEvent> {
 
   /** Drops the line, as a broken network would. */
   cut(): void {
-    this.#line?.abort(new BrokenLineError('the line was cut'));
+    this.#line?.abort(new CutError('the line was cut'));
   }
 
   /** Ends a wait between two tries, as when the network is known to be back. */
   wake(): void {
     this.#wakeUp?.();
   }
+
+  readonly #onAbort = (): void => this.close();
 
   [Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined> {
     return this.#events();
@@ -187,7 +195,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
     if (this.#started) throw new Error('a Follow can be read once');
     this.#started = true;
 
-    let fruitless = 0; // lines in a row that brought no new event
+    let fruitless = 0; // lines in a row that did not move the cursor
     let gaps = 0; // of them, those that ended with the same gap
     let lost: { cut: number; at: number; missing: number; repeated: number } | undefined;
     try {
@@ -196,7 +204,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
         this.#line = line;
         this.#counters.connections++;
         this.#status({ type: 'connecting', after: this.#delivered, attempt: fruitless });
-        let fruitful = false;
+        const start = this.#delivered;
         let patient = false; // the server has asked to wait since the last event
         let cause: unknown;
         try {
@@ -222,9 +230,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
               });
               lost = undefined;
             }
-            fruitful = true;
             patient = false;
-            fruitless = gaps = 0;
             this.#delivered = event.id;
             this.#counters.delivered++;
             if (event.type === 'end') {
@@ -241,12 +247,16 @@ export class Follow implements AsyncIterable<StreamEvent> {
         } finally {
           line.abort();
         }
+        if (this.#thrown !== undefined) throw this.#thrown.error;
         if (this.#closed) return;
+
+        const after = this.#options.cursor?.(cause) ?? this.#delivered;
+        const fruitful = after > start;
+        if (fruitful) fruitless = gaps = 0;
         if (cause instanceof GapError && ++gaps >= GAP_TRIES) throw cause;
         if (isFinal(cause)) throw cause;
 
         const missing = this.#counters.missing - (cause instanceof GapError ? cause.got - cause.expected : 0);
-        const after = this.#options.cursor?.() ?? this.#delivered;
         this.#delivered = after;
         lost ??= { cut: after, at: now(), missing, repeated: this.#counters.repeated };
         const quick = fruitful && !patient && !(cause instanceof GapError);
@@ -257,8 +267,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
         if (!this.#closed) await this.#sleep(wait);
       }
     } finally {
-      this.#closed = true;
-      this.#line?.abort();
+      this.close();
     }
   }
 
@@ -274,7 +283,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
     const url = `/v1/sessions/${encodeURIComponent(this.#id)}/events${search === '' ? '' : `?${search}`}`;
 
     const response = await this.#watch(line, this.#request(url, { headers, cache: 'no-store', signal: line.signal }));
-    this.#options.onActivity?.();
+    this.#call(() => this.#options.onActivity?.());
     if (response.status === 204) return undefined;
     if (response.status !== 200) throw await this.#watch(line, ProblemError.from(response));
     const type = response.headers.get('content-type') ?? '';
@@ -296,7 +305,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
       const { done, value } = await this.#watch(line, reader.read());
       line.signal.throwIfAborted();
       if (done) throw new BrokenLineError('the line ended before the session did');
-      this.#options.onActivity?.();
+      this.#call(() => this.#options.onActivity?.());
       let failure: unknown;
       try {
         parser.push(value);
@@ -371,7 +380,17 @@ export class Follow implements AsyncIterable<StreamEvent> {
   }
 
   #status(status: Status): void {
-    this.#options.onStatus?.(status);
+    this.#call(() => this.#options.onStatus?.(status));
+  }
+
+  /** What a callback throws ends the reading, and is not the line's failure. */
+  #call(callback: () => void): void {
+    try {
+      callback();
+    } catch (error) {
+      this.#thrown = { error };
+      throw error;
+    }
   }
 }
 
