@@ -191,7 +191,7 @@ export class Chat {
     this.#pauseAt = this.#paceFrom = undefined;
     this.phase = 'paused';
     this.cut = undefined;
-    this.#options.answer.sync();
+    this.#syncText();
     this.#saveNow();
     this.announcement = `Paused at event ${this.cursor}`;
   }
@@ -398,7 +398,7 @@ export class Chat {
 
   #finish(outcome: Outcome, end: TerminalEvent | undefined): void {
     this.#hangUp();
-    this.#options.answer.sync();
+    this.#syncText();
     this.#pauseAt = this.#paceFrom = undefined;
     this.end = end;
     this.heldBack = false;
@@ -468,6 +468,11 @@ export class Chat {
     this.phase = 'refused';
     this.trouble = { title: headline(error), detail: explain(error) };
     this.announcement = `Failed: ${this.trouble.title}. ${this.trouble.detail}`;
+  }
+
+  #syncText(): void {
+    this.#options.answer.sync();
+    this.#options.reasoning.sync();
   }
 
   #saveNow(): void {

@@ -22,10 +22,11 @@ const LARGE_INTERVAL = 250; // milliseconds
 export class Transcript {
   readonly #element: HTMLElement;
   #text = '';
+  #last = '\n'; // the text's last code unit; to ask #text for it would flatten the whole
   #block: HTMLElement | undefined;
   #size = 0; // of the block
   #node: Text | undefined;
-  #written = 0; // time of the last write of the attribute
+  #timer: ReturnType<typeof setTimeout> | undefined; // to the next write of the attribute
 
   constructor(element: HTMLElement) {
     this.#element = element;
@@ -38,6 +39,7 @@ export class Transcript {
 
   clear(): void {
     this.#text = '';
+    this.#last = '\n';
     this.#element.replaceChildren();
     this.#block = undefined;
     this.#begin();
@@ -46,8 +48,9 @@ export class Transcript {
 
   append(text: string): void {
     if (text === '') return;
-    let previous = this.#text.at(-1) ?? '\n';
+    let previous = this.#last;
     this.#text += text;
+    this.#last = text.slice(-1);
     let rest = text;
     while (this.#size + rest.length > BLOCK) {
       const end = endOfLine(rest, Math.max(0, BLOCK - this.#size), previous);
@@ -58,13 +61,15 @@ export class Transcript {
       previous = '\n';
     }
     this.#write(rest);
-    if (this.#text.length < LARGE || performance.now() - this.#written > LARGE_INTERVAL) this.sync();
+    if (this.#text.length < LARGE) this.sync();
+    else this.#timer ??= setTimeout(() => this.sync(), LARGE_INTERVAL);
   }
 
   /** Brings the attribute up to date. */
   sync(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#element.setAttribute('data-source', this.#text);
-    this.#written = performance.now();
   }
 
   /** Begins a block. The newline between two is in the document and has no box: the blocks themselves break the line. */
