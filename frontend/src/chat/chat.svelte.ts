@@ -243,7 +243,7 @@ export class Chat {
 
   /** Changes the pace of this reader in mid-stream. */
   setPace(pace: number): void {
-    if (!this.paced || pace === this.pace || this.#paceFrom !== undefined) return;
+    if (!this.paced || pace === this.pace || this.#catchingUp) return;
     this.pace = pace;
     if (this.phase === 'live' || this.phase === 'connecting' || this.phase === 'reconnecting') this.#connect(this.cursor);
     this.#saveNow();
@@ -300,7 +300,7 @@ export class Chat {
     this.#hangUp();
     this.#away = false;
     const generation = this.#generation;
-    const pace = this.#paceFrom === undefined ? this.pace : 0;
+    const pace = this.#catchingUp ? 0 : this.pace;
     const follow: Follow = this.#options.client.follow(this.id, {
       after,
       ...(pace > 0 ? { pace } : {}),
@@ -385,7 +385,7 @@ export class Chat {
     }
     this.cursor = last.id;
     if (last.id > this.#pacer.history) this.#rate.add(events.length, performance.now());
-    this.#options.address.update(this.place);
+    if (!this.#catchingUp) this.#options.address.update(this.place);
     if (end !== undefined) this.#finish(end.outcome, end);
     this.#options.onDraw?.();
   }
@@ -475,8 +475,13 @@ export class Chat {
     this.#options.reasoning.sync();
   }
 
+  /** An opened address is not reached yet: until then it stands as it is. */
+  get #catchingUp(): boolean {
+    return this.#pauseAt !== undefined || this.#paceFrom !== undefined;
+  }
+
   #saveNow(): void {
-    if (this.id === '') return;
+    if (this.id === '' || this.#catchingUp) return;
     this.#options.address.update(this.place);
     this.#options.address.flush();
   }
