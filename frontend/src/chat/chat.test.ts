@@ -207,6 +207,18 @@ describe('Chat', () => {
     expect(h.answer.text).toBe(text(2, 60));
   });
 
+  test('a paused address with a pace is reached without it, and stands until then', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 30)), (l) => l.write(wireRange(l.after + 1, 60))]);
+    void h.chat.open({ id: 's1', at: 57, paused: true, pace: 10 });
+    await tick(300);
+    expect(h.lines[0]!.url).toBe('/v1/sessions/s1/events?after=0');
+    expect(h.url()).not.toContain('at=30');
+    h.lines[0]!.write(wireRange(31, 60));
+    await tick(1000);
+    expect(h.chat).toMatchObject({ phase: 'paused', cursor: 57 });
+    expect(h.url()).toBe('/s/s1?at=57&paused=1&pace=10');
+  });
+
   test('a paused address at nothing asks for nothing', async () => {
     const h = harness([() => {}]);
     void h.chat.open({ id: 's1', at: 0, paused: true, pace: 0 });
