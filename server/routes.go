@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -17,28 +16,38 @@ import (
 type route struct {
 	method, path string
 	handle       func(*gin.Context) error
+	query        query
 }
+
+// A query says whether a route reads one. A query on any other is an error:
+// nothing is ignored.
+type query bool
+
+const (
+	takesQuery query = true
+	noQuery    query = false
+)
 
 // routes is all that the relay answers, its page apart.
 func (s *Server) routes() []route {
 	return []route{
-		{"POST", "/v1/sessions", s.create},
-		{"GET", "/v1/sessions", s.list},
-		{"GET", "/v1/sessions/:id", s.state},
-		{"HEAD", "/v1/sessions/:id", s.state},
-		{"DELETE", "/v1/sessions/:id", s.delete},
-		{"GET", "/v1/sessions/:id/events", s.events},
-		{"GET", "/v1/sessions/:id/text", s.text},
-		{"POST", "/v1/sessions/:id/append", s.append},
-		{"POST", "/v1/sessions/:id/pause", s.pause},
-		{"POST", "/v1/sessions/:id/resume", s.resume},
-		{"POST", "/v1/sessions/:id/stop", s.stop},
-		{"POST", "/v1/sessions/:id/finish", s.finish},
-		{"GET", "/v1/models", s.models},
-		{"GET", "/healthz", s.healthz},
-		{"HEAD", "/healthz", s.healthz},
-		{"GET", "/readyz", s.readyz},
-		{"HEAD", "/readyz", s.readyz},
+		{"POST", "/v1/sessions", s.create, noQuery},
+		{"GET", "/v1/sessions", s.list, takesQuery},
+		{"GET", "/v1/sessions/:id", s.state, noQuery},
+		{"HEAD", "/v1/sessions/:id", s.state, noQuery},
+		{"DELETE", "/v1/sessions/:id", s.delete, noQuery},
+		{"GET", "/v1/sessions/:id/events", s.events, takesQuery},
+		{"GET", "/v1/sessions/:id/text", s.text, noQuery},
+		{"POST", "/v1/sessions/:id/append", s.append, noQuery},
+		{"POST", "/v1/sessions/:id/pause", s.pause, noQuery},
+		{"POST", "/v1/sessions/:id/resume", s.resume, noQuery},
+		{"POST", "/v1/sessions/:id/stop", s.stop, noQuery},
+		{"POST", "/v1/sessions/:id/finish", s.finish, noQuery},
+		{"GET", "/v1/models", s.models, noQuery},
+		{"GET", "/healthz", s.healthz, noQuery},
+		{"HEAD", "/healthz", s.healthz, noQuery},
+		{"GET", "/readyz", s.readyz, noQuery},
+		{"HEAD", "/readyz", s.readyz, noQuery},
 	}
 }
 
@@ -57,7 +66,14 @@ func (s *Server) newEngine() (*gin.Engine, error) {
 	e.RedirectTrailingSlash = false
 	e.Use(s.recover, s.begin, s.try(guard.check))
 	for _, r := range s.routes() {
-		e.Handle(r.method, r.path, s.try(plain(r.path)), s.try(r.handle))
+		e.Handle(r.method, r.path, s.try(func(c *gin.Context) error {
+			if r.query == noQuery {
+				if err := parameters(c, nil); err != nil {
+					return err
+				}
+			}
+			return r.handle(c)
+		}))
 	}
 	e.NoRoute(s.try(page.serve))
 	e.NoMethod(s.try(func(c *gin.Context) error {
@@ -82,17 +98,6 @@ func (s *Server) try(handle func(*gin.Context) error) gin.HandlerFunc {
 			s.renderError(c, err)
 			c.Abort()
 		}
-	}
-}
-
-// plain refuses a query on the routes that read none: nothing is ignored.
-func plain(path string) func(*gin.Context) error {
-	reads := path == "/v1/sessions" || strings.HasSuffix(path, "/events")
-	return func(c *gin.Context) error {
-		if reads && c.Request.Method == http.MethodGet {
-			return nil
-		}
-		return parameters(c, nil)
 	}
 }
 
