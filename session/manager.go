@@ -401,16 +401,11 @@ func (m *Manager) sweep(ctx context.Context) {
 }
 
 // expired reports whether the time of retention was over at now: it begins
-// with the session's end, or when the session was broken off.
+// when the pump leaves, with the session's end or because it was broken off.
 func (s *Session) expired(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	over := s.status.State.Terminal() || s.broken != nil
-	ended := s.status.Ended
-	if s.broken != nil {
-		ended = s.left
-	}
-	return over && now.Sub(ended) >= s.info.Spec.Retain
+	return !s.left.IsZero() && now.Sub(s.left) >= s.info.Spec.Retain
 }
 
 func (s *Session) isBroken() bool {
