@@ -1,5 +1,6 @@
 // Package chunker cuts a text that arrives in arbitrary deltas into units:
-// code points, grapheme clusters, tokens, lines, or the deltas themselves.
+// code points, grapheme clusters, tokens, words, lines, or the deltas
+// themselves.
 //
 // A chunker passes a chunk on as soon as no further text can move its end, and
 // holds the rest. Where it cuts depends on the text and the unit alone, never
@@ -16,18 +17,6 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
-)
-
-// Versions of the Unicode tables behind the boundaries. A text that is cut
-// under other versions may be cut elsewhere, so they are worth recording with
-// stored chunks.
-const (
-	// GraphemeUnicodeVersion is that of the clusters of the unit Grapheme.
-	GraphemeUnicodeVersion = "17.0.0"
-
-	// TokenUnicodeVersion is that of the character classes (letter, number,
-	// mark, blank) which pieces of the unit Token are made of.
-	TokenUnicodeVersion = unicode.Version
 )
 
 // A Unit is what text is cut into.
@@ -48,6 +37,12 @@ const (
 	// still open after 1 KiB is closed as if the text ended there.
 	Token Unit = "token"
 
+	// Word is a word of UAX #29, or what stands between two: blanks, a newline,
+	// a punctuation mark. No dictionary is asked, so a Han character is a word
+	// of its own, and so is a letter of Hiragana or Thai. One that is longer
+	// than 1 KiB is cut at a code point.
+	Word Unit = "word"
+
 	// Line is a line with the LF, CRLF or CR that ends it, the last one
 	// possibly without. One that is longer than 4 KiB is cut at a code point.
 	Line Unit = "line"
@@ -59,7 +54,7 @@ const (
 
 // Units returns all units, in the order in which they are documented.
 func Units() []Unit {
-	return []Unit{Rune, Grapheme, Token, Line, Delta}
+	return []Unit{Rune, Grapheme, Token, Word, Line, Delta}
 }
 
 // ParseUnit returns the unit named s, or an *UnknownUnitError.
@@ -81,6 +76,21 @@ func (e *UnknownUnitError) Error() string {
 		names = append(names, string(u))
 	}
 	return fmt.Sprintf("unknown unit %q (want %s)", e.Unit, strings.Join(names, ", "))
+}
+
+// UnicodeVersion returns the version of the Unicode tables that decide where
+// unit ends: the boundaries of a Grapheme or a Word, and for a Token which
+// characters are letters, numbers, marks and blanks. It is empty for a unit that
+// none decides. A text that is cut under another version may be cut elsewhere,
+// so it is worth recording with stored chunks.
+func UnicodeVersion(unit Unit) string {
+	switch unit {
+	case Grapheme, Word:
+		return segmentUnicode
+	case Token:
+		return unicode.Version
+	}
+	return ""
 }
 
 // DefaultEncoding is the encoding of the unit Token where none is named.
@@ -157,8 +167,8 @@ type Chunker interface {
 	Flush(dst []Chunk) []Chunk
 
 	// Held returns the accepted text that is in no chunk yet. Its length is
-	// bounded: by 3 bytes for Rune and Delta, 256 for Grapheme, 4 KiB for
-	// Line, 1 KiB for Token, and for the last three 3 bytes more for an
+	// bounded: by 3 bytes for Rune and Delta, 256 for Grapheme, 1 KiB for Token
+	// and Word, 4 KiB for Line, and for the last four 3 bytes more for an
 	// incomplete character.
 	//
 	// Held text does not say how the chunker came to hold it: a new chunker
@@ -190,6 +200,8 @@ func New(unit Unit, encoding string) (Chunker, error) {
 		return &cutter{splitter: runeSplitter{}}, nil
 	case Grapheme:
 		return &cutter{splitter: new(graphemeSplitter)}, nil
+	case Word:
+		return &cutter{splitter: new(wordSplitter)}, nil
 	case Line:
 		return &cutter{splitter: new(lineSplitter)}, nil
 	case Delta:

@@ -33,7 +33,7 @@ func (s *lineSplitter) split(text []byte, end bool) (n, units int) {
 	} else {
 		s.scanned = len(window)
 		switch {
-		case len(text) >= maxLine:
+		case len(text) > maxLine:
 			n = cutPoint(text, maxLine)
 			s.caps++
 		case end:

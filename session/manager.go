@@ -247,7 +247,7 @@ func (m *Manager) create(ctx context.Context, who Principal, spec Spec, source S
 		Principal: who,
 		Created:   time.Now().UTC().Truncate(time.Millisecond),
 		Spec:      spec,
-		Unicode:   spec.unicode(),
+		Unicode:   chunker.UnicodeVersion(spec.Unit),
 	}
 	if spec.Source.Type == SourceGenerate {
 		info.Generator = GeneratorVersion

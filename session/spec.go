@@ -122,18 +122,6 @@ func (s Spec) size() int64 {
 	return int64(n)
 }
 
-// unicode returns the version of the tables that decide where units end, ""
-// where none does.
-func (s Spec) unicode() string {
-	switch s.Unit {
-	case chunker.Grapheme:
-		return chunker.GraphemeUnicodeVersion
-	case chunker.Token:
-		return chunker.TokenUnicodeVersion
-	}
-	return ""
-}
-
 // open makes the source. It is nil for push: clients are its source.
 func (s SourceSpec) open(upstreams Opener) (Source, error) {
 	switch s.Type {
