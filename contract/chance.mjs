@@ -5,7 +5,12 @@ export const seed = Number(process.env.CONTRACT_SEED ?? Math.floor(Math.random()
 
 /** Returns a function that yields whole numbers from low to high. */
 export function chance(salt = 0) {
-  let a = (seed + Math.imul(salt, 0x9e3779b9)) | 0
+  return fixed(seed + Math.imul(salt, 0x9e3779b9))
+}
+
+/** The same, whatever the seed of the run: one start gives one sequence, for ever. */
+export function fixed(start) {
+  let a = start | 0
   // mulberry32
   const next = () => {
     a = (a + 0x6d2b79f5) | 0
