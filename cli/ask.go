@@ -15,7 +15,7 @@ type askCommand struct {
 	serverFlag
 	Prompt []string `arg:"" optional:"" help:"What to ask. Without it, a line of standard input is asked."`
 	Model  string   `default:"demo" help:"A model of the relay; demo is its own generator, which needs no key."`
-	Unit   string   `default:"token" help:"What the text is cut into: rune, grapheme, token, line or delta."`
+	Unit   string   `default:"token" help:"What the text is cut into: rune, grapheme, token, word, line or delta."`
 	Rate   float64  `default:"30" help:"Events a second of the demo generator; 0 for all at once."`
 	Seed   uint64   `help:"Seed of the demo generator, for the same text again; 0 for any."`
 	Length int      `help:"Length of the generated text, in words; 0 for a short answer."`

@@ -29,7 +29,7 @@ func TestGoSSE(t *testing.T) {
 	random := newRand(t)
 	r := start(t)
 	want := newText(random, 4000)
-	for _, unit := range []string{"rune", "grapheme", "token", "line"} {
+	for _, unit := range []string{"rune", "grapheme", "token", "word", "line"} {
 		var seen transcript
 		err := followGoSSE(t, r.url+r.textSession(want, unit, 0)+"/events", &seen)
 		seen.check(t, want)

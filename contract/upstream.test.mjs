@@ -66,7 +66,7 @@ test('a long answer, exact, with the usage that the provider reports', options, 
 })
 
 test('characters whose halves come in two events arrive whole', options, async () => {
-  for (const unit of ['delta', 'rune', 'grapheme', 'token', 'line']) {
+  for (const unit of ['delta', 'rune', 'grapheme', 'token', 'word', 'line']) {
     const { seen, source } = await ask('unicode', { unit })
     assert.equal(await source.closed, 204)
     assert.equal(seen.end.type, 'done', unit)

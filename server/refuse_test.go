@@ -39,7 +39,7 @@ func TestBadInput(t *testing.T) {
 			"unknown field of source":   {"POST", "/v1/sessions", `{"source":{"type":"push","text":"x"}}`, "", 400, "unknown_field"},
 			"later field on_pause":      {"POST", "/v1/sessions", `{"source":{"type":"push"},"on_pause":"hold"}`, "", 400, "unknown_field"},
 			"later field on_no_reader":  {"POST", "/v1/sessions", `{"source":{"type":"push"},"on_no_reader":{}}`, "", 400, "unknown_field"},
-			"wrong unit":                {"POST", "/v1/sessions", `{"source":{"type":"push"},"unit":"word"}`, "", 400, "invalid_field"},
+			"wrong unit":                {"POST", "/v1/sessions", `{"source":{"type":"push"},"unit":"char"}`, "", 400, "invalid_field"},
 			"wrong encoding":            {"POST", "/v1/sessions", `{"source":{"type":"push"},"encoding":"gpt2"}`, "", 400, "invalid_field"},
 			"wrong source":              {"POST", "/v1/sessions", `{"source":{"type":"pull"}}`, "", 400, "invalid_field"},
 			"source without text":       {"POST", "/v1/sessions", `{"source":{"type":"text"}}`, "", 400, "invalid_field"},

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tokenrelay/chunker"
 	"tokenrelay/server"
 	"tokenrelay/session"
 	"tokenrelay/session/upstream"
@@ -367,7 +368,7 @@ func TestNoLargeEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, options{})
 		text := strings.Repeat("\x01", 300_000) // each is six bytes of JSON
-		for _, unit := range []string{"delta", "line", "grapheme", "token", "rune"} {
+		for _, unit := range chunker.Units() {
 			body, _ := json.Marshal(map[string]any{"source": map[string]string{"type": "text", "text": text[:30_000]}, "unit": unit})
 			for _, event := range split(canonical(t, r.ask("GET", r.create(string(body))+"/events", "").Body)) {
 				if len(event) > session.MaxFrame {

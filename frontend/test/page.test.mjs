@@ -64,7 +64,7 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
     assert.equal(new URL(tab.page.url()).searchParams.get('at'), String((await state(tab.id)).last_event_id));
   });
 
-  for (const unit of ['rune', 'grapheme', 'token', 'line', 'delta']) {
+  for (const unit of ['rune', 'grapheme', 'token', 'word', 'line', 'delta']) {
     story(`cuts the demo into units: ${unit}`, async (open) => {
       const tab = await open();
       await tab.choose('Model', 'demo');
