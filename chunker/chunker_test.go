@@ -253,8 +253,10 @@ func TestCapped(t *testing.T) {
 		{chunker.Delta, "a" + strings.Repeat("é", 4096), []int{8191, 2}, 1},
 		{chunker.Token, strings.Repeat("a ", 600), nil, 0},
 		{chunker.Token, strings.Repeat("a", 1023), nil, 0},
-		{chunker.Token, strings.Repeat("a", 2047), nil, 1},
-		{chunker.Token, strings.Repeat("a", 2050), nil, 2},
+		{chunker.Token, strings.Repeat("a", 5000), nil, 0},
+		{chunker.Token, "亚洲" + strings.Repeat("AV", 508) + "A", nil, 0},
+		{chunker.Token, "亚洲" + strings.Repeat("AV", 509), nil, 1},
+		{chunker.Token, "亚洲" + strings.Repeat("AV", 2000), nil, 1},
 	}
 	for _, tt := range tests {
 		for _, parts := range [][]string{{tt.text}, {tt.text[:len(tt.text)-3], tt.text[len(tt.text)-3:]}} {

@@ -1,23 +1,34 @@
 package chunker
 
 import (
+	"path"
+	"strings"
 	"unicode/utf8"
 
+	"github.com/pkoukk/tiktoken-go"
 	loader "github.com/pkoukk/tiktoken-go-loader"
 )
 
-// RankLoader lets tests give tiktoken-go the vocabularies of this package.
-type RankLoader = rankLoader
+// A RankLoader gives tiktoken-go the embedded vocabularies, so that it fetches
+// nothing.
+type RankLoader struct{}
+
+var _ tiktoken.BpeLoader = RankLoader{}
+
+func (RankLoader) LoadTiktokenBpe(file string) (map[string]int, error) {
+	return loader.NewOfflineLoader().LoadTiktokenBpe(path.Base(file))
+}
 
 // Pieces returns the pieces of text, which is given whole.
 func Pieces(encoding, text string) []string {
-	s, err := newTokenSplitter(encoding)
+	v, err := load(encoding)
 	if err != nil {
 		panic(err)
 	}
+	p := pretokenizer{pattern: v.pattern, classes: classes()}
 	var pieces []string
 	for text != "" {
-		n := len(s.piece([]byte(text), true))
+		n := p.next([]byte(text), true)
 		pieces, text = append(pieces, text[:n]), text[n:]
 	}
 	return pieces
@@ -35,13 +46,14 @@ func PieceWork(encoding, text string) int {
 	for _, r := range text {
 		held = utf8.AppendRune(held, r)
 		for len(held) > 0 {
-			scanned := s.pieces.pos
-			piece := s.piece(held, false)
-			work += len(held) - scanned
-			if len(piece) == 0 {
+			if len(s.tokens) == 0 { // else split need not look at the text
+				work += len(held) - s.pieces.pos
+			}
+			n, _ := s.split(held, false)
+			if n == 0 {
 				break
 			}
-			held = held[len(piece):]
+			held = held[n:]
 		}
 	}
 	return work
@@ -49,11 +61,6 @@ func PieceWork(encoding, text string) int {
 
 // LoadAgain decodes a vocabulary and forgets it.
 func LoadAgain(encoding string) error {
-	ranks, err := loader.NewOfflineLoader().LoadTiktokenBpe(encoding + rankSuffix)
-	if err != nil {
-		return err
-	}
-	v := &vocabulary{ranks: ranks}
-	v.fillPairs()
-	return nil
+	_, err := readVocabulary(strings.TrimSuffix(encoding, "_harmony"), o200k)
+	return err
 }

@@ -106,6 +106,36 @@ func (p *pretokenizer) next(text []byte, end bool) int {
 	return p.close(p.pos)
 }
 
+// fork returns the place, if any, where the open piece may yet end while it may
+// also go on past all text scanned, else zero. It is free if, should the piece
+// go on, the text would have been divided the same way from there on if the
+// piece had ended.
+func (p *pretokenizer) fork() (at int, free bool) {
+	switch p.state {
+	case inBlanks:
+		if p.mark == 0 {
+			return p.back, true
+		}
+		fallthrough
+	case inUpper:
+		if p.mark < p.pos {
+			return p.mark, true
+		}
+	case inSuffix, inSuffix2:
+		return p.mark, false
+	}
+	return 0, false
+}
+
+// drop makes the open piece start n bytes later, before any fork.
+func (p *pretokenizer) drop(n int) {
+	p.pos -= n
+	p.back -= n
+	if p.mark > 0 {
+		p.mark -= n
+	}
+}
+
 // close prepares for the next piece and returns n.
 func (p *pretokenizer) close(n int) int {
 	p.state, p.pos, p.mark = atStart, 0, 0

@@ -1,26 +1,27 @@
 package chunker
 
 import (
-	"path"
-	"strings"
-	"sync"
-
-	"github.com/pkoukk/tiktoken-go"
-	loader "github.com/pkoukk/tiktoken-go-loader"
+	"slices"
+	"unicode/utf8"
 )
 
-// maxPiece is the longest piece, in bytes. The patterns set no limit: a run of
-// letters or blanks goes on as long as it likes.
+// maxPiece is how much of a piece is held at most, in bytes. The patterns set no
+// limit, and there are pieces whose first token depends on how they end.
 const maxPiece = 1 << 10
 
-// A tokenSplitter finds the tokens of ordinary text: it closes a piece of the
-// encoding's pattern, then encodes it.
+// A tokenSplitter finds the tokens of ordinary text.
 type tokenSplitter struct {
 	vocabulary *vocabulary
 	pieces     pretokenizer
-	groups     []group // of the piece closed last
-	given      int     // how many of them split has returned
-	caps       uint64
+
+	// Of the open piece: as long as all of it is the start of a token, which
+	// one; from then on the encoding of its prefixes.
+	walked int
+	node   node
+	open   prefixes
+
+	tokens []token // certain and not yet given, the last one first
+	caps   uint64
 }
 
 func newTokenSplitter(encoding string) (*tokenSplitter, error) {
@@ -34,101 +35,128 @@ func newTokenSplitter(encoding string) (*tokenSplitter, error) {
 	}, nil
 }
 
+// split gives as many tokens as make whole characters.
 func (s *tokenSplitter) split(text []byte, end bool) (n, units int) {
-	if s.given == len(s.groups) {
-		piece := s.piece(text, end)
-		if len(piece) == 0 {
-			return 0, 0
-		}
-		if s.vocabulary.has(piece) {
-			return len(piece), 1
-		}
-		if cap(s.groups) > maxShort {
-			s.groups = nil // of a rare long piece
-		}
-		s.groups = s.vocabulary.encode(s.groups[:0], piece)
-		s.given = 0
+	if len(s.tokens) == 0 {
+		s.refill(text, end)
 	}
-	g := s.groups[s.given]
-	s.given++
-	return int(g.bytes), int(g.tokens)
+	for i := len(s.tokens) - 1; i >= 0; i-- {
+		n += int(s.vocabulary.lengths[s.tokens[i]])
+		units++
+		s.tokens = s.tokens[:i]
+		if n == len(text) || utf8.RuneStart(text[n]) {
+			break
+		}
+	}
+	return n, units
 }
 
 func (s *tokenSplitter) capped() uint64 { return s.caps }
 
-// piece returns the piece at the start of text, empty if its end is not
-// certain. A piece that is open at the longest length is closed there as at the
-// end of the text, whether or not there is more, so that the text alone
-// decides.
-func (s *tokenSplitter) piece(text []byte, end bool) []byte {
-	if len(text) < maxPiece {
-		return text[:s.pieces.next(text, end)]
+// refill looks for tokens that have become certain. It reads no more text than
+// may be held, whether or not there is more, so that the text alone decides.
+func (s *tokenSplitter) refill(text []byte, end bool) {
+	if cap(s.tokens) > maxMerge {
+		s.tokens = nil // those of a rare long piece
 	}
-	text = text[:cutPoint(text, maxPiece)]
-	n := s.pieces.next(text, false)
-	if n == 0 {
-		n = s.pieces.next(text, true)
+	full := len(text) >= maxPiece
+	if full {
+		text, end = text[:cutPoint(text, maxPiece)], false
+	}
+	if n := s.pieces.next(text, end); n > 0 {
+		s.close(text[:n])
+		return
+	}
+	s.settle(text)
+	if full && len(s.tokens) == 0 {
 		s.caps++
+		s.close(text[:s.pieces.next(text, true)])
 	}
-	return text[:n]
 }
 
-// load returns the vocabulary of the encoding, where empty means
-// DefaultEncoding. All callers share one.
-func load(encoding string) (*vocabulary, error) {
-	encoding, err := ParseEncoding(encoding)
+// close finds the tokens of a piece that is whole.
+func (s *tokenSplitter) close(piece []byte) {
+	v := s.vocabulary
+	switch {
+	case s.open.len() > 0:
+		s.open.grow(v, piece)
+		s.tokens = s.open.tokens(v, s.tokens, len(piece))
+	case s.walked <= len(piece) && s.walk(piece) && v.nodes[s.node].token != none:
+		s.tokens = append(s.tokens, v.nodes[s.node].token)
+	default:
+		s.tokens = v.encode(s.tokens, piece)
+	}
+	s.restart()
+}
+
+// restart prepares for the next piece.
+func (s *tokenSplitter) restart() {
+	s.walked, s.node = 0, 0
+	s.open.reset()
+}
+
+// walk reports whether all of text is the start of a token; then node is its
+// place in the vocabulary.
+func (s *tokenSplitter) walk(text []byte) bool {
+	for s.walked < len(text) {
+		n := s.vocabulary.child(s.node, text[s.walked])
+		if n == 0 {
+			return false
+		}
+		s.node = n
+		s.walked++
+	}
+	return true
+}
+
+// settle finds the tokens at the start of an open piece that no further text
+// can change.
+func (s *tokenSplitter) settle(text []byte) {
+	if s.open.len() == 0 && s.walk(text) {
+		return // all of it can become one token
+	}
+	v := s.vocabulary
+	s.open.grow(v, text)
+	at := s.open.settled(v)
+	if at == 0 {
+		return
+	}
+	if fork, free := s.pieces.fork(); fork > 0 {
+		// The piece may also end at the fork. Then its encoding goes through
+		// there, whatever is known of the text behind it.
+		at = s.open.meet(v, at, fork)
+		switch {
+		case at < fork:
+		case free:
+			// It goes through there in any case, so what is behind can be
+			// taken for a piece of its own.
+			s.tokens = s.open.tokens(v, s.tokens, fork)
+			s.pieces.close(fork)
+			s.restart()
+			return
+		default:
+			at = s.open.before(v, at)
+		}
+	}
+	for at > 0 && !utf8.RuneStart(text[at]) {
+		at = s.open.before(v, at)
+	}
+	if at > 0 {
+		s.tokens = s.open.tokens(v, s.tokens, at)
+		s.open.drop(at)
+		s.pieces.drop(at)
+	}
+}
+
+// AppendTokenIDs appends the ids of the tokens of a chunk of the unit Token, as
+// the encoding numbers them. The error is an *UnknownEncodingError.
+func AppendTokenIDs(dst []int, encoding, chunk string) ([]int, error) {
+	v, err := load(encoding)
 	if err != nil {
-		return nil, err
+		return dst, err
 	}
-	return vocabularies[encoding]()
-}
-
-// vocabularies holds those that were loaded. Each is immutable.
-var vocabularies = map[string]func() (*vocabulary, error){
-	tiktoken.MODEL_CL100K_BASE: sync.OnceValues(func() (*vocabulary, error) {
-		return newVocabulary(tiktoken.MODEL_CL100K_BASE, cl100k)
-	}),
-	tiktoken.MODEL_O200K_BASE: sync.OnceValues(func() (*vocabulary, error) {
-		return newVocabulary(tiktoken.MODEL_O200K_BASE, o200k)
-	}),
-}
-
-func newVocabulary(encoding string, p pattern) (*vocabulary, error) {
-	ranks, err := rankLoader{}.LoadTiktokenBpe(encoding + rankSuffix)
-	if err != nil {
-		return nil, err
+	for _, t := range slices.Backward(v.encode(nil, []byte(chunk))) {
+		dst = append(dst, int(t))
 	}
-	v := &vocabulary{pattern: p, ranks: ranks}
-	v.fillPairs()
-	return v, nil
-}
-
-// rankSuffix ends the name of a file with a vocabulary.
-const rankSuffix = ".tiktoken"
-
-// rankFiles decodes the embedded files, each once.
-var rankFiles = map[string]func() (map[string]int, error){
-	tiktoken.MODEL_CL100K_BASE: sync.OnceValues(func() (map[string]int, error) {
-		return loader.NewOfflineLoader().LoadTiktokenBpe(tiktoken.MODEL_CL100K_BASE + rankSuffix)
-	}),
-	tiktoken.MODEL_O200K_BASE: sync.OnceValues(func() (map[string]int, error) {
-		return loader.NewOfflineLoader().LoadTiktokenBpe(tiktoken.MODEL_O200K_BASE + rankSuffix)
-	}),
-}
-
-// A rankLoader gives tiktoken-go the vocabularies of this package, so that
-// there is one of each in memory and nothing is ever fetched.
-type rankLoader struct{}
-
-var _ tiktoken.BpeLoader = rankLoader{}
-
-// LoadTiktokenBpe returns the ranks in the file with the base name of file. They
-// are shared and must not be changed.
-func (rankLoader) LoadTiktokenBpe(file string) (map[string]int, error) {
-	name := strings.TrimSuffix(path.Base(file), rankSuffix)
-	decode, ok := rankFiles[name]
-	if !ok {
-		return nil, &UnknownEncodingError{Encoding: name}
-	}
-	return decode()
+	return dst, nil
 }
