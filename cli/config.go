@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
 
+	"tokenrelay/chunker"
 	"tokenrelay/session/upstream"
 )
 
@@ -43,6 +44,7 @@ func newParser(c *commands, s streams) *kong.Kong {
 		kong.Exit(func(code int) { panic(exitError(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Configuration(readConfig),
+		kong.Vars{"units": list(chunkUnits()), "encodings": list(chunker.Encodings())},
 	)
 	if err != nil {
 		panic(err) // the struct is wrong

@@ -205,7 +205,7 @@ func TestBadOptions(t *testing.T) {
 		file string
 		want string
 	}{
-		{"no command", nil, nil, "", `expected one of "serve", "ask", "follow", "version"`},
+		{"no command", nil, nil, "", `expected one of "serve", "ask", "follow", "chunk", "version"`},
 		{"unknown command", []string{"bogus"}, nil, "", "bogus"},
 		{"unknown flag", []string{"serve", "--bogus"}, nil, "", "--bogus"},
 		{"follow without id", []string{"follow"}, nil, "", "<id>"},
@@ -283,7 +283,7 @@ func TestBadServe(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"-h"}, {"serve", "--help"}, {"ask", "--help"}, {"follow", "--help"}, {"version", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"-h"}, {"serve", "--help"}, {"ask", "--help"}, {"follow", "--help"}, {"chunk", "--help"}, {"version", "--help"}} {
 		cleanEnv(t)
 		var out, complaint bytes.Buffer
 		status := run(t.Context(), args, streams{out: &out, err: &complaint})

@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// A filter is a process of its own that can be typed to.
+type filter struct {
+	*exec.Cmd
+	in    io.WriteCloser
+	out   io.ReadCloser
+	notes bytes.Buffer // whole once it has ended
+}
+
+func newFilter(t *testing.T, args ...string) *filter {
+	t.Helper()
+	cleanEnv(t)
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &filter{Cmd: exec.CommandContext(t.Context(), binary, args...)}
+	f.Env = append(os.Environ(), beMain+"=1")
+	f.Stderr = &f.notes
+	if f.in, err = f.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if f.out, err = f.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// expect reads as much as want has, and wants it.
+func (f *filter) expect(t *testing.T, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(f.out, got); err != nil || string(got) != want {
+		t.Fatalf("read %q, %v, want %q", got[:n], err, want)
+	}
+}
+
+// end reads the rest and returns it with the exit status.
+func (f *filter) end() (rest string, status int) {
+	out, _ := io.ReadAll(f.out)
+	f.Wait()
+	return string(out), f.ProcessState.ExitCode()
+}
+
+// A chunk is printed when it is certain, not when the text ends.
+func TestChunkAtOnce(t *testing.T) {
+	f := newFilter(t, "chunk", "--unit=word", "-")
+	io.WriteString(f.in, "one two\n")
+	f.expect(t, "1\t\"one\"\n2\t\" \"\n3\t\"two\"\n4\t\"\\n\"\n")
+	io.WriteString(f.in, "thr")
+	io.WriteString(f.in, "ee now")
+	f.expect(t, "5\t\"three\"\n")
+	f.in.Close()
+	if rest, status := f.end(); status != 0 || rest != "6\t\" \"\n7\t\"now\"\n" || f.notes.Len() > 0 {
+		t.Errorf("status %d, %q and %q", status, rest, &f.notes)
+	}
+}
+
+// Whoever reads the chunks need not read all.
+func TestChunkBrokenPipe(t *testing.T) {
+	for _, form := range []string{"--unit=token", "--json", "--unit=line"} {
+		f := newFilter(t, "chunk", form)
+		wrote := make(chan error, 1)
+		go func() {
+			for {
+				if _, err := io.WriteString(f.in, strings.Repeat("and so on\n", 1000)); err != nil {
+					wrote <- err
+					return
+				}
+			}
+		}()
+		first := make([]byte, 10)
+		if _, err := io.ReadFull(f.out, first); err != nil {
+			t.Fatal(err)
+		}
+		f.out.Close()
+		f.Wait()
+		<-wrote
+		if status := f.ProcessState.ExitCode(); status != 0 || f.notes.Len() > 0 {
+			t.Errorf("%s: status %d and %q, want 0 and nothing", form, status, &f.notes)
+		}
+	}
+}
+
+// Much text goes through little memory, and none of it is lost.
+func TestChunkMuch(t *testing.T) {
+	f := newFilter(t, "chunk", "--unit=grapheme", "--count")
+	part := strings.Repeat("The tide 👩‍👩‍👧 turns\r\n", 2000)
+	const parts = 500
+	go func() {
+		for range parts {
+			io.WriteString(f.in, part)
+		}
+		f.in.Close()
+	}()
+	rest, status := f.end()
+	units := parts * 2000 * 17
+	want := fmt.Sprintf("bytes\t%d\nchunks\t%d\nunits\t%d\ncapped\t0\ninvalid\t0\n", parts*len(part), units, units)
+	if status != 0 || rest != want || f.notes.Len() > 0 {
+		t.Errorf("status %d, %q and %q, want %q", status, rest, &f.notes, want)
+	}
+	if usage, ok := f.ProcessState.SysUsage().(*syscall.Rusage); ok && runtime.GOOS == "linux" {
+		if peak := usage.Maxrss << 10; peak > 64<<20 {
+			t.Errorf("%d bytes of memory for %d of text", peak, parts*len(part))
+		}
+	}
+}
+
+// Ctrl-C ends it at once, though it waits for more to read.
+func TestChunkInterrupt(t *testing.T) {
+	f := newFilter(t, "chunk", "--unit=line")
+	defer f.in.Close()
+	io.WriteString(f.in, "one\ntwo")
+	f.expect(t, "1\t\"one\\n\"\n")
+	f.Process.Signal(os.Interrupt)
+	if rest, status := f.end(); status != 130 || rest != "" || f.notes.Len() > 0 {
+		t.Errorf("status %d, %q and %q, want 130 and nothing", status, rest, &f.notes)
+	}
+}
+
+// A directory in the place of standard input is told as such.
+func TestChunkReadError(t *testing.T) {
+	folder, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	var out, notes screen
+	status := run(t.Context(), []string{"chunk"}, streams{in: folder, out: &out, err: &notes})
+	if status != 1 || out.String() != "" || !strings.Contains(notes.String(), "is a directory") {
+		t.Errorf("status %d, %q and %q", status, &out, &notes)
+	}
+}
