@@ -18,8 +18,8 @@ const (
 	// has 35 bytes.
 	maxCluster = 256
 
-	// maxWord is the longest word, and how far is looked for what decides
-	// where one ends.
+	// maxWord is the longest word. As far is looked for what decides where one
+	// ends: after "a." and marks, whether a letter follows.
 	maxWord = 1 << 10
 )
 
@@ -28,13 +28,9 @@ const (
 type graphemeSplitter struct{ segmenter }
 
 func (s *graphemeSplitter) split(text []byte, end bool) (n, units int) {
-	// ASCII characters do not join, but for CR and LF, and no control waits to
-	// be joined (GB3 to GB5).
-	switch c := text[0]; {
-	case c < utf8.RuneSelf && c != '\r' && (c < ' ' || c == 0x7f || len(text) > 1 && text[1] < utf8.RuneSelf):
+	// ASCII characters do not join, but for CR and LF.
+	if len(text) > 1 && text[0] < utf8.RuneSelf && text[1] < utf8.RuneSelf && text[0] != '\r' {
 		return 1, 1
-	case c == 0xc2 && text[1] < 0xa0: // U+0080 to U+009F
-		return 2, 1
 	}
 	return s.first(graphemes.SplitFunc, maxCluster, text, end)
 }
@@ -48,45 +44,34 @@ func (s *wordSplitter) split(text []byte, end bool) (n, units int) {
 }
 
 // A segmenter is what finding clusters and words have in common.
-type segmenter struct{ caps uint64 }
+type segmenter struct {
+	caps  uint64
+	probe []byte // here, so that it is allocated once
+}
 
-// first returns what split has to: the length of the segment at the start of
-// text, which find finds, and the number 1, or zeros. What it returns depends
-// on no more of the text than the longest bytes and the character after them,
-// which also keeps the cost linear.
+// first returns what split has to, for the segment that find finds at the start
+// of text. No more of the text than the longest bytes and the character after
+// them has a say, which also keeps the cost linear.
 func (s *segmenter) first(find bufio.SplitFunc, longest int, text []byte, end bool) (n, units int) {
-	if n := lineBreak(text); n > 0 {
-		return n, 1
+	long := len(text) > longest
+	n, _, _ = find(text[:min(len(text), longest)], end && !long) // gives no error
+	switch {
+	case n > 0:
+	case long:
+		cut := cutPoint(text, longest)
+		_, size := utf8.DecodeRune(text[cut:])
+		n, _, _ = find(text[:cut+size], false)
+		if n == 0 {
+			n = cut
+			s.caps++
+		}
+	case len(text) <= utf8.UTFMax && text[len(text)-1] != '\r':
+		// find waits for a next character even after a newline or another
+		// control, which none joins (GB4, WB3a). A mark joins all else.
+		s.probe = append(append(s.probe[:0], text...), "\u0301"...)
+		n, _, _ = find(s.probe, false)
 	}
-	if len(text) <= longest {
-		n, _, _ = find(text, end) // gives no error
-		return n, min(n, 1)
-	}
-	cut := cutPoint(text, longest)
-	_, size := utf8.DecodeRune(text[cut:])
-	n, _, _ = find(text[:cut+size], false)
-	if n == 0 {
-		n = cut
-		s.caps++
-	}
-	return n, 1
+	return n, min(n, 1)
 }
 
 func (s *segmenter) capped() uint64 { return s.caps }
-
-// lineBreak returns the length of the LF, VT, FF, CRLF, NEL, LS or PS at the
-// start of text, which is a segment whatever follows (GB3, GB4, WB3, WB3a), or
-// zero. A CR alone is one only if no LF follows.
-func lineBreak(text []byte) int {
-	switch c := text[0]; {
-	case '\n' <= c && c <= '\f':
-		return 1
-	case c == '\r' && len(text) > 1 && text[1] == '\n':
-		return 2
-	case c == 0xc2 && text[1] == 0x85: // U+0085
-		return 2
-	case c == 0xe2 && text[1] == 0x80 && text[2]&^1 == 0xa8: // U+2028, U+2029
-		return 3
-	}
-	return 0
-}
