@@ -28,20 +28,6 @@ func (v *vocabulary) apart(left, right token) bool {
 	}
 }
 
-// encode appends the tokens of text, a piece or the part of one that some of its
-// tokens make up, the last one first.
-func (v *vocabulary) encode(dst []token, text []byte) []token {
-	if t := v.token(text); t != none {
-		return append(dst, t)
-	}
-	if len(text) <= maxMerge {
-		return v.merge(dst, text)
-	}
-	var p prefixes
-	p.grow(v, text)
-	return p.tokens(v, dst, len(text))
-}
-
 // maxMerge is the longest text in bytes that merge encodes; it takes quadratic
 // time.
 const maxMerge = 64

@@ -135,7 +135,8 @@ func (e *EncodingUnitError) Error() string {
 
 // A Chunk is a run of one or more whole units.
 type Chunk struct {
-	// Text is valid UTF-8 and never empty. Chunks of one Push may share memory.
+	// Text is valid UTF-8 and never empty. Chunks of one chunker may
+	// share memory: some hundred bytes of it, or what one Push was given.
 	Text string
 
 	// Units is the number of units in Text. It is more than 1 only for tokens

@@ -2,7 +2,6 @@ package chunker
 
 import (
 	"path"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/pkoukk/tiktoken-go"
@@ -59,8 +58,42 @@ func PieceWork(encoding, text string) int {
 	return work
 }
 
-// LoadAgain decodes a vocabulary and forgets it.
-func LoadAgain(encoding string) error {
-	_, err := readVocabulary(strings.TrimSuffix(encoding, "_harmony"), o200k)
-	return err
+// LoadAgain decodes a vocabulary once more.
+func LoadAgain(encoding string) any {
+	v, err := readVocabulary(encoding, o200k)
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// A Toy is a vocabulary of a test's own: the ranks of its tokens, of which the
+// 256 lowest are the single bytes.
+type Toy struct{ v *vocabulary }
+
+func NewToy(ranks map[string]int) Toy { return Toy{newVocabulary(o200k, ranks)} }
+
+// Ends returns where the tokens of text end, and how many of them are settled,
+// when the text comes a byte at a time.
+func (t Toy) Ends(text string) (ends []int, settled int) {
+	var p prefixes
+	for i := range len(text) {
+		p.grow(t.v, []byte(text[:i+1]))
+	}
+	for end := len(text); end > 0; end = p.before(t.v, end) {
+		ends = append([]int{end}, ends...)
+	}
+	return ends, p.settled(t.v)
+}
+
+// Merge returns where the tokens of text end, by looking at all pairs for each
+// join.
+func (t Toy) Merge(text string) (ends []int) {
+	tokens := t.v.merge(nil, []byte(text))
+	end := 0
+	for i := len(tokens) - 1; i >= 0; i-- {
+		end += int(t.v.lengths[tokens[i]])
+		ends = append(ends, end)
+	}
+	return ends
 }

@@ -20,10 +20,10 @@ type start struct {
 
 func (p *prefixes) len() int { return len(p.last) }
 
-// reset forgets the text, and memory that only long ones need.
+// reset forgets the text, and the memory that only long ones need.
 func (p *prefixes) reset() {
 	p.last, p.live = p.last[:0], p.live[:0]
-	if cap(p.last) > 2*maxMerge {
+	if cap(p.last) > 2*maxMerge || cap(p.live) > maxMerge {
 		p.last, p.live = nil, nil
 	}
 }

@@ -1,8 +1,14 @@
 package chunker
 
+import "strings"
+
 // maxPart is how many bytes of a delta are taken at a time. It bounds the
 // memory that a chunk shares with its neighbours and an input's growth.
 const maxPart = 4 << 10
+
+// blockSize is how many bytes are allocated at a time for the text of chunks of
+// several small pushes. A chunk that is kept keeps them all.
+const blockSize = 256
 
 // A splitter finds the units of one kind.
 type splitter interface {
@@ -23,7 +29,8 @@ type splitter interface {
 type cutter struct {
 	splitter splitter
 	in       input
-	last     uint64 // index of the last unit cut
+	last     uint64          // index of the last unit cut
+	block    strings.Builder // text of chunks, which share it; only its end changes
 }
 
 func (c *cutter) Push(dst []Chunk, delta string) []Chunk {
@@ -47,7 +54,7 @@ func (c *cutter) Capped() uint64 { return c.splitter.capped() }
 
 func (c *cutter) cut(dst []Chunk, end bool) []Chunk {
 	whole := c.in.whole()
-	var text string // copy of whole that the chunks share, made when there is one
+	var text string // copy of whole, made when there is a chunk
 	pos := 0
 	for pos < len(whole) {
 		n, units := c.splitter.split(whole[pos:], end)
@@ -55,7 +62,7 @@ func (c *cutter) cut(dst []Chunk, end bool) []Chunk {
 			break
 		}
 		if text == "" {
-			text = string(whole)
+			text = c.copy(whole)
 		}
 		c.last += uint64(units)
 		dst = append(dst, Chunk{Text: text[pos : pos+n], Units: units, Last: c.last})
@@ -63,4 +70,18 @@ func (c *cutter) cut(dst []Chunk, end bool) []Chunk {
 	}
 	c.in.drop(pos)
 	return dst
+}
+
+// copy returns text as a string, with others in one allocation if it is short.
+func (c *cutter) copy(text []byte) string {
+	if len(text) > blockSize/4 {
+		return string(text)
+	}
+	if c.block.Cap()-c.block.Len() < len(text) {
+		c.block.Reset()
+		c.block.Grow(blockSize)
+	}
+	n := c.block.Len()
+	c.block.Write(text)
+	return c.block.String()[n:]
 }

@@ -1,8 +1,12 @@
 package chunker_test
 
 import (
+	"maps"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"strings"
+	"testing"
 	"unicode/utf8"
 )
 
@@ -38,34 +42,95 @@ var fragments = []string{
 // damage is invalid UTF-8.
 var damage = []string{"\xff", "\x80", "\xe4", "\xe4\xb8", "\xf0\x9f\x98", "\xc0", "\xed\xa0\x80", "\xf5", "\xc3"}
 
-// generate returns a text of about n bytes. Kinds of text take turns.
-func generate(rng *rand.Rand, n int) string {
-	var b strings.Builder
-	kind := rng.IntN(6)
-	for b.Len() < n {
-		switch kind {
-		case 0: // anything
-			b.WriteString(fragments[rng.IntN(len(fragments))])
-		case 1: // few fragments, so that runs get long
-			b.WriteString(fragments[(n+rng.IntN(4))%len(fragments)])
-		case 2: // with invalid bytes
-			if rng.IntN(4) == 0 {
-				b.WriteString(damage[rng.IntN(len(damage))])
-			}
-			b.WriteString(fragments[rng.IntN(len(fragments))])
-		case 3: // any code points
-			r := rune(rng.IntN(0x3000))
-			if rng.IntN(8) == 0 {
-				r = rune(rng.IntN(utf8.MaxRune + 1))
-			}
-			b.WriteRune(r)
-		case 4: // letters, capitals, marks, apostrophes
-			b.WriteString([]string{"a", "B", "c", "D", "'", "s", "L", "世", "\u0301", "r", "E", " ", "l"}[rng.IntN(13)])
-		case 5: // blanks
-			b.WriteString([]string{" ", " ", "\n", "\r", "\t", "\u00a0", "x", ".", "/", "5", "\u3000", "\u0301"}[rng.IntN(12)])
+// generators make random texts of about n bytes, each of one kind.
+var generators = map[string]func(rng *rand.Rand, n int) string{
+	"prose":        oneOf("the ", "Hello ", "and ", "going ", "unreasonable ", "Iñtërnâtiônàl ", "Alice’s ", "rabbit-hole ", ". ", ", ", "?\n", "“Oh!” ", "\n\n", "42 ", "1984 ", "über ", "naïve "),
+	"code":         oneOf("func ", "(s *T) ", "{\n\t", "\t\t", "}\n", " := ", "!= nil", "err", "return ", "camelCase", "SCREAMING_CASE", "XMLHttp", "0x1F", "// ", "/*", "*/\n", "\"%d\"", "()", "[]", "    ", "\r\n", ";", "<div class=\"x\">", "https://a.b/c?d=e&f=%20"),
+	"cjk":          oneOf("世界", "你", "，", "。", "日本語テスト", "ー", "한국어 ", "ᄀ", "亚洲", "的", "是", "不", "了", "1", "、", "「", "」\n", "𠀀", "AI", "ﾊﾛｰ"),
+	"emoji":        oneOf("😀", "👨‍👩‍👧", "👍🏽", "🇩🇪", "🇩", "❤️", "\u200d", "\ufe0f", "🏽", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", " ", "lol", "☕", "👩\u200d🚀"),
+	"contractions": oneOf("a", "B", "we", "I", "'", "’", "s", "S", "t", "m", "d", "re", "RE", "v", "e", "ll", "L", " ", "'s", "'LL", "'ve", ".", "世", "\u0301", "r"),
+	"blanks":       oneOf(" ", " ", " ", "\n", "\r", "\r\n", "\t", "\u00a0", "x", ".", "/", "5", "\u3000", "\u0301", "\u0085", "\u2028", "\v"),
+	"marks":        oneOf("e\u0301", "\u0301", "\u0489", "a", "A", " ", ".", "हि", "्", "क", "ไทย", "שָׁ", "ب\u064e", "ǅ", "ʰ", "ª", "1", "\u20dd", "\n"),
+	"specials":     oneOf("<|endoftext|>", "<|fim_middle|>", "<|endofprompt|>", "<|im_start|>", "<|", "|>", "<", "|", "endoftext", " ", "\n", "a", "<|start|>assistant"),
+	"capitals":     oneOf("亚洲", "A", "V", "AV", "APP", "无码", " 天天中彩票", "s", "语", "ʰ", "ǅ", "\u0301", "'s", "!", " "),
+	"letters":      oneOf(strings.Split("a b c d e f g h i j k l m n o p q r s t u v w x y z A B C X 0 1 2 9 + /", " ")...),
+	"runs":         run,
+	"damaged":      damaged,
+	"fragments":    oneOf(fragments...),
+	"code points":  codePoints,
+}
+
+// oneOf makes texts of the parts.
+func oneOf(parts ...string) func(*rand.Rand, int) string {
+	return func(rng *rand.Rand, n int) string {
+		var b strings.Builder
+		for b.Len() < n {
+			b.WriteString(parts[rng.IntN(len(parts))])
 		}
+		return b.String()
+	}
+}
+
+// run repeats few fragments, with little between.
+func run(rng *rand.Rand, n int) string {
+	var b strings.Builder
+	for b.Len() < n {
+		part := fragments[rng.IntN(len(fragments))]
+		if rng.IntN(3) == 0 {
+			part += fragments[rng.IntN(len(fragments))]
+		}
+		b.WriteString(strings.Repeat(part, 1+rng.IntN(1+n/len(part))))
 	}
 	return b.String()
+}
+
+func damaged(rng *rand.Rand, n int) string {
+	var b strings.Builder
+	for b.Len() < n {
+		if rng.IntN(4) == 0 {
+			b.WriteString(damage[rng.IntN(len(damage))])
+		}
+		b.WriteString(fragments[rng.IntN(len(fragments))])
+	}
+	return b.String()
+}
+
+func codePoints(rng *rand.Rand, n int) string {
+	var b strings.Builder
+	for b.Len() < n {
+		r := rune(rng.IntN(0x3000))
+		if rng.IntN(8) == 0 {
+			r = rune(rng.IntN(utf8.MaxRune + 1))
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+var kinds = slices.Sorted(maps.Keys(generators))
+
+// generate returns a text of about n bytes, of any kind.
+func generate(rng *rand.Rand, n int) string {
+	return generators[kinds[rng.IntN(len(kinds))]](rng, n)
+}
+
+// corpus are texts as people and models write them.
+func corpus(t testing.TB) map[string]string {
+	t.Helper()
+	m := map[string]string{"emoji": generators["emoji"](rand.New(rand.NewPCG(7, 8)), 4000)}
+	for name, file := range map[string]string{
+		"english":  "testdata/english.txt", // Carroll, Alice's Adventures in Wonderland; Austen, Pride and Prejudice
+		"chinese":  "testdata/chinese.txt", // Lu Xun, Kong Yiji
+		"code":     "pretokenize.go",
+		"markdown": "../docs/protocol.md",
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m[name] = string(text)
+	}
+	return m
 }
 
 // long are texts with units past every limit.

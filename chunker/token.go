@@ -77,14 +77,15 @@ func (s *tokenSplitter) refill(text []byte, end bool) {
 // close finds the tokens of a piece that is whole.
 func (s *tokenSplitter) close(piece []byte) {
 	v := s.vocabulary
+	unfed := s.open.len() == 0
 	switch {
-	case s.open.len() > 0:
+	case unfed && s.walked <= len(piece) && s.walk(piece) && v.nodes[s.node].token != none:
+		s.tokens = append(s.tokens, v.nodes[s.node].token)
+	case unfed && len(piece) <= maxMerge:
+		s.tokens = v.merge(s.tokens, piece)
+	default:
 		s.open.grow(v, piece)
 		s.tokens = s.open.tokens(v, s.tokens, len(piece))
-	case s.walked <= len(piece) && s.walk(piece) && v.nodes[s.node].token != none:
-		s.tokens = append(s.tokens, v.nodes[s.node].token)
-	default:
-		s.tokens = v.encode(s.tokens, piece)
 	}
 	s.restart()
 }
@@ -155,7 +156,9 @@ func AppendTokenIDs(dst []int, encoding, chunk string) ([]int, error) {
 	if err != nil {
 		return dst, err
 	}
-	for _, t := range slices.Backward(v.encode(nil, []byte(chunk))) {
+	var p prefixes
+	p.grow(v, []byte(chunk))
+	for _, t := range slices.Backward(p.tokens(v, nil, len(chunk))) {
 		dst = append(dst, int(t))
 	}
 	return dst, nil
