@@ -16,7 +16,8 @@ export function build() {
   if (!process.env.TOKENRELAY_BIN) execFileSync('go', ['build', '-o', built, '.'], { cwd: root, stdio: 'inherit' })
 }
 
-function binary() {
+/** Where the binary is. */
+export function binary() {
   if (process.env.TOKENRELAY_BIN) return process.env.TOKENRELAY_BIN
   if (process.env.npm_lifecycle_event !== 'test') build() // npm has, before all files
   return built
