@@ -1,16 +1,3 @@
-// Package chunker cuts a text that arrives in arbitrary deltas into units:
-// code points, grapheme clusters, tokens, words, lines, or the deltas
-// themselves.
-//
-// A chunker passes a chunk on as soon as no further text can move its end, and
-// holds the rest. Where it cuts depends on the text and the unit alone, never
-// on how the text was divided into deltas (the unit Delta, which keeps that
-// division, apart). So a text that is cut again gives the same chunks with the
-// same numbers.
-//
-// Text is made valid UTF-8 on the way in: every byte that is not part of a
-// valid encoding becomes U+FFFD, as in Go's conversion of a string to []rune.
-// The chunks of a text, joined, are that text.
 package chunker
 
 import (
@@ -33,8 +20,8 @@ const (
 
 	// Token is a token of the chosen encoding, as tiktoken gives for ordinary
 	// text: what looks like a special token is none. Tokens that share a
-	// character stand in one chunk. A piece of the encoding's pattern that is
-	// still open after 1 KiB is closed as if the text ended there.
+	// character stand in one chunk. Where 1 KiB would have to be held, the
+	// tokens are those of a text that ends there.
 	Token Unit = "token"
 
 	// Word is a word of UAX #29, or what stands between two: blanks, a newline,
@@ -97,8 +84,9 @@ func UnicodeVersion(unit Unit) string {
 const DefaultEncoding = "o200k_base"
 
 // Encodings returns the names of all encodings of the unit Token.
+// o200k_harmony, of the open models, is o200k_base as far as ordinary text goes.
 func Encodings() []string {
-	return []string{"cl100k_base", "o200k_base"}
+	return []string{"cl100k_base", "o200k_base", "o200k_harmony"}
 }
 
 // ParseEncoding returns the encoding named s, or an *UnknownEncodingError. The
