@@ -27,7 +27,8 @@ const (
 	// Word is a word of UAX #29, or what stands between two: blanks, a newline,
 	// a punctuation mark. No dictionary is asked, so a Han character is a word
 	// of its own, and so is a letter of Hiragana or Thai. One that is longer
-	// than 1 KiB is cut at a code point.
+	// than 1 KiB, or whose end that much text does not decide, is cut there at
+	// a code point.
 	Word Unit = "word"
 
 	// Line is a line with the LF, CRLF or CR that ends it, the last one
@@ -165,8 +166,8 @@ type Chunker interface {
 	// chunker, push the whole text.
 	Held() string
 
-	// Capped returns how often a unit was cut because it had reached its
-	// longest length, not because the text ends it there.
+	// Capped returns how often a unit was cut because of its longest length. One
+	// that the text ends exactly there does not count.
 	Capped() uint64
 }
 

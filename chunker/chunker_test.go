@@ -161,6 +161,48 @@ func TestChunker(t *testing.T) {
 	}
 }
 
+// TestRebuild checks that a chunker which is given a text again, whatever its
+// parts were, has come as far: it gives the same chunks and holds the same.
+func TestRebuild(t *testing.T) {
+	for _, v := range variants {
+		if v.unit == chunker.Delta {
+			continue
+		}
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(11, 12))
+			texts := slices.Clone(awkward)
+			for range 300 {
+				texts = append(texts, generate(rng, 1+rng.IntN(60)))
+			}
+			for _, text := range texts {
+				c := newChunker(t, v.unit, v.encoding)
+				var chunks []chunker.Chunk
+				for i := range len(text) {
+					chunks = c.Push(chunks, text[i:i+1])
+					again := newChunker(t, v.unit, v.encoding)
+					if got := again.Push(nil, text[:i+1]); !equal(got, chunks) || again.Held() != c.Held() {
+						t.Fatalf("%q at once: chunks %s and %q held, byte by byte %s and %q", text[:i+1], format(got), again.Held(), format(chunks), c.Held())
+					}
+				}
+			}
+			for name, text := range long() {
+				c := newChunker(t, v.unit, v.encoding)
+				var chunks []chunker.Chunk
+				at := 0
+				for _, part := range split(rng, text, 400) {
+					chunks = c.Push(chunks, part)
+					at += len(part)
+					again := newChunker(t, v.unit, v.encoding)
+					if got := again.Push(nil, text[:at]); !equal(got, chunks) || again.Held() != c.Held() {
+						t.Fatalf("%s: %d bytes at once give %d chunks and hold %d bytes, in parts %d and %d", name, at, len(got), len(again.Held()), len(chunks), len(c.Held()))
+					}
+				}
+			}
+		})
+	}
+}
+
 // TestAtOnce is what must not wait, and what must: the chunks after each push.
 func TestAtOnce(t *testing.T) {
 	tests := []struct {
@@ -251,6 +293,7 @@ func TestCapped(t *testing.T) {
 		{chunker.Grapheme, "é" + strings.Repeat("\u0301", 127) + "\r\nb", []int{256, 2, 1}, 0},
 		{chunker.Word, strings.Repeat("a", 1024), []int{1024}, 0},
 		{chunker.Word, strings.Repeat("a", 1024) + " b", []int{1024, 1, 1}, 0},
+		{chunker.Word, strings.Repeat("a", 1025), []int{1024, 1}, 1},
 		{chunker.Word, strings.Repeat("a", 1025) + " b", []int{1024, 1, 1, 1}, 1},
 		{chunker.Word, "a" + strings.Repeat("é", 512) + " ", []int{1023, 2, 1}, 1},
 		{chunker.Word, "a." + strings.Repeat("\u0301", 511) + " b", []int{1, 1023, 1, 1}, 0},
