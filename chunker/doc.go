@@ -13,9 +13,8 @@
 //   - Where a chunk ends depends on the text and the unit alone: not on how the
 //     text was divided into deltas, not on time. A text that is cut again gives
 //     the same chunks with the same numbers.
-//   - A chunk is passed on as soon as no further text can move its end, and not
-//     before; what is held is bounded. A unit that reaches its longest length
-//     is cut there, and counted.
+//   - No chunk is passed on that further text could change. What is held is
+//     bounded: a unit that reaches its longest length is cut there, and counted.
 //
 // # Stages
 //
@@ -87,8 +86,8 @@
 //
 // # Sources
 //
-//   - Unicode Standard Annex #29, Unicode Text Segmentation, revision 47
-//     (Unicode 17.0): unicode.org/reports/tr29
+//   - Unicode Standard Annex #29, Unicode Text Segmentation, for
+//     Unicode 17.0: unicode.org/reports/tr29
 //   - The patterns and vocabularies of openai/tiktoken,
 //     tiktoken_ext/openai_public.py
 //   - Jiang and Gong, Incremental BPE Tokenization, arXiv:2605.30813
