@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -164,6 +165,51 @@ func TestChunkUnits(t *testing.T) {
 		status, out, notes := chunk(t, chunkSample, strings.Fields(test.args)...)
 		if want := test.want[1:]; status != 0 || out != want || notes != "" {
 			t.Errorf("chunk %s: status %d, notes %q, got\n%swant\n%s", test.args, status, notes, out, want)
+		}
+	}
+}
+
+// documented finds a command with what it prints: after a prompt, or in a block
+// before that of its output.
+var documented = regexp.MustCompile("(?m)^(?:\\$ |```sh\n)((?:printf|echo|tokenrelay chunk) .*)\n(?:```\n\n```\n)?((?:[^$`\n].*\n)*)")
+
+// What the documentation shows is what comes out.
+func TestChunkDocs(t *testing.T) {
+	for file, want := range map[string]int{"../docs/chunking.md": 8, "../README.md": 1} {
+		doc, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, shown := "", 0
+		for _, found := range documented.FindAllStringSubmatch(string(doc), -1) {
+			command, want := found[1], found[2]
+			switch quoted := strings.FieldsFunc(command, func(r rune) bool { return r == '"' || r == '\'' }); quoted[0] {
+			case "printf ":
+				text = strings.NewReplacer(`\r`, "\r", `\n`, "\n").Replace(quoted[1])
+				continue
+			case "echo ":
+				text = quoted[1] + "\n"
+			}
+			_, args, ok := strings.Cut(command, "tokenrelay chunk")
+			if !ok {
+				continue
+			}
+			args, column := strings.CutSuffix(args, " | cut -f2 | paste -sd' '")
+			_, got, _ := chunk(t, text, strings.Fields(strings.TrimSuffix(args, " sample.txt"))...)
+			if column {
+				var texts []string
+				for line := range strings.Lines(got) {
+					texts = append(texts, strings.Split(strings.TrimSuffix(line, "\n"), "\t")[1])
+				}
+				got = strings.Join(texts, " ") + "\n"
+			}
+			if got != want {
+				t.Errorf("%s: %s gives\n%swant\n%s", file, command, got, want)
+			}
+			shown++
+		}
+		if shown != want {
+			t.Errorf("%s shows %d commands, want %d", file, shown, want)
 		}
 	}
 }
