@@ -167,7 +167,8 @@ type Chunker interface {
 	Held() string
 
 	// Capped returns how often a unit was cut because of its longest length. One
-	// that the text ends exactly there does not count.
+	// that ends exactly there does not count, except for Token, which does not
+	// wait to see whether it ends.
 	Capped() uint64
 }
 
