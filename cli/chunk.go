@@ -166,7 +166,7 @@ func (c *chunkCommand) run(ctx context.Context, s streams) error {
 			return err
 		}
 	} else if seen {
-		fmt.Fprintln(notes, p.totals.sentence(unit))
+		fmt.Fprintln(notes, p.totals.sentence(unit, encoding))
 	}
 	if n := p.totals.capped; n > 0 {
 		fmt.Fprintf(notes, "%s cut at the longest length of a %s, not where the text ends one.\n", counted(n, "time"), unit)
@@ -182,16 +182,11 @@ func (c *chunkCommand) encoding(notes io.Writer) string {
 	if c.Model == "" {
 		return cmp.Or(c.Encoding, chunker.DefaultEncoding)
 	}
-	encoding, known := encodingForModel(c.Model)
+	encoding, known := chunker.EncodingForModel(c.Model)
 	if !known {
 		fmt.Fprintf(notes, "The encoding of the model %q is not known: its tokens are approximated with %s.\n", c.Model, encoding)
 	}
 	return encoding
-}
-
-// TODO: chunker.EncodingForModel, once it is there.
-func encodingForModel(model string) (encoding string, known bool) {
-	return chunker.DefaultEncoding, strings.HasPrefix(model, "gpt-4o")
 }
 
 // onTerminal reports whether w is one.
@@ -224,8 +219,12 @@ type totals struct {
 // invalid returns how many bytes were replaced, each by the three of U+FFFD.
 func (t *totals) invalid() int64 { return (t.out - t.in) / 2 }
 
-func (t *totals) sentence(unit chunker.Unit) string {
+// sentence tells them; encoding is empty if the unit has none.
+func (t *totals) sentence(unit chunker.Unit, encoding string) string {
 	s := counted(t.units, string(unit))
+	if encoding != "" {
+		s += " of " + encoding
+	}
 	if t.chunks != t.units {
 		s += " in " + counted(t.chunks, "chunk")
 	}

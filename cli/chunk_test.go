@@ -81,6 +81,7 @@ func TestChunkUnits(t *testing.T) {
 16	" q"	2874
 17	"\u0303"	136,225
 `},
+		{"--model=gpt-4 --count", "\nbytes\t51\nchunks\t17\nunits\t28\ncapped\t0\ninvalid\t0\n"},
 		{"--unit=grapheme", `
 1	"H"
 2	"e"
@@ -417,6 +418,7 @@ func TestChunkNotes(t *testing.T) {
 		{"\ufffd", "", ""},
 		{strings.Repeat("x", 5000), "-u line", "1 time cut at the longest length of a line, not where the text ends one.\n"},
 		{"a", "--model=gpt-4o", ""},
+		{"a", "--model=openai/gpt-4o-mini", ""},
 		{"a", "--model=some-model", "The encoding of the model \"some-model\" is not known: its tokens are approximated with o200k_base.\n"},
 		{"a", "--model=some-model -q", ""},
 		{"", "", ""},
@@ -485,15 +487,16 @@ func cancelled(t *testing.T) context.Context {
 
 func TestTotals(t *testing.T) {
 	for _, test := range []struct {
-		totals totals
-		unit   chunker.Unit
-		want   string
+		totals   totals
+		unit     chunker.Unit
+		encoding string
+		want     string
 	}{
-		{totals{in: 1, chunks: 1, units: 1}, chunker.Line, "1 line, 1 byte."},
-		{totals{in: 12_345, chunks: 999, units: 1000}, chunker.Token, "1,000 tokens in 999 chunks, 12,345 bytes."},
-		{totals{}, chunker.Rune, "0 runes, 0 bytes."},
+		{totals{in: 1, chunks: 1, units: 1}, chunker.Line, "", "1 line, 1 byte."},
+		{totals{in: 12_345, chunks: 999, units: 1000}, chunker.Token, "o200k_base", "1,000 tokens of o200k_base in 999 chunks, 12,345 bytes."},
+		{totals{}, chunker.Rune, "", "0 runes, 0 bytes."},
 	} {
-		if got := test.totals.sentence(test.unit); got != test.want {
+		if got := test.totals.sentence(test.unit, test.encoding); got != test.want {
 			t.Errorf("%+v: %q, want %q", test.totals, got, test.want)
 		}
 	}
