@@ -14,7 +14,8 @@ import (
 	"tokenrelay/chunker"
 )
 
-// A vector is a text with its tokens as OpenAI's own tokenizer gives them.
+// A vector is a text with its tokens as OpenAI's own tokenizer gives them. Those
+// of o200k_harmony are those of o200k_base.
 type vector struct {
 	Kind   string `json:"kind"`
 	Text   string `json:"text"`
@@ -22,12 +23,19 @@ type vector struct {
 	O200K  []int  `json:"o200k_base"`
 }
 
+func (v vector) ids(encoding string) []int {
+	if encoding == "cl100k_base" {
+		return v.CL100K
+	}
+	return v.O200K
+}
+
 // minVectors is how many texts there are at least.
 const minVectors = 1800
 
 // cappedVectors is how many of them, by encoding, have a piece that was cut at
 // the limit, which makes their tokens other ones.
-var cappedVectors = map[string]int{"cl100k_base": 0, "o200k_base": 2}
+var cappedVectors = map[string]int{"cl100k_base": 0, "o200k_base": 2, "o200k_harmony": 2}
 
 // vectors reads the file that contract/vectors.mjs makes.
 func vectors(t *testing.T) []vector {
@@ -64,17 +72,14 @@ func vectors(t *testing.T) []vector {
 // texts of every kind, under several splits: the units and the ids.
 func TestVectors(t *testing.T) {
 	all := vectors(t)
-	for encoding := range cappedVectors {
+	for _, encoding := range chunker.Encodings() {
 		t.Run(encoding, func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(7, 8))
 			bytes := tokenBytes(t, encoding, all)
 			checks, capped := 0, 0
 			for _, v := range all {
-				ids := v.O200K
-				if encoding == "cl100k_base" {
-					ids = v.CL100K
-				}
+				ids := v.ids(encoding)
 				want := chunksOf(ids, bytes)
 				check := func(parts []string) (exact bool) {
 					t.Helper()
@@ -132,10 +137,10 @@ func TestVectors(t *testing.T) {
 func tokenBytes(t *testing.T, encoding string, all []vector) map[int]string {
 	t.Helper()
 	bytes := make(map[int]string)
-	enc := reference()[encoding]
+	enc := reference()[strings.Replace(encoding, "harmony", "base", 1)]
 	for _, v := range all {
 		var text strings.Builder
-		for _, id := range map[string][]int{"cl100k_base": v.CL100K, "o200k_base": v.O200K}[encoding] {
+		for _, id := range v.ids(encoding) {
 			if _, ok := bytes[id]; !ok {
 				bytes[id] = enc.Decode([]int{id})
 			}
