@@ -50,6 +50,8 @@ type Options struct {
 	// Retain is how long an ended session stays readable, and the most that a
 	// session can ask for.
 	Retain time.Duration
+	// Events are told of what becomes of sessions, for metrics.
+	Events Events
 	// Logger takes the lives of sessions; nil discards them.
 	Logger *slog.Logger
 }
@@ -61,6 +63,7 @@ func (o Options) withDefaults() Options {
 	o.MaxTotalBytes = cmp.Or(o.MaxTotalBytes, DefaultMaxTotalBytes)
 	o.MaxHold = cmp.Or(o.MaxHold, DefaultMaxHold)
 	o.Retain = cmp.Or(o.Retain, DefaultRetain)
+	o.Events = o.Events.withDefaults()
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	return o
 }
@@ -200,6 +203,31 @@ func (m *Manager) write(b Batch) error {
 	return <-f.done
 }
 
+// A Use is what a Manager uses of what it may.
+type Use struct {
+	Sessions    int // ended ones included
+	MaxSessions int
+	Readers     int
+	MaxReaders  int
+	Bytes       int64 // of frames, and of what sessions were created with
+	MaxBytes    int64
+}
+
+// Use returns what is in use now.
+func (m *Manager) Use() Use {
+	m.mu.Lock()
+	sessions := len(m.sessions)
+	m.mu.Unlock()
+	return Use{
+		Sessions:    sessions,
+		MaxSessions: m.opts.MaxSessions,
+		Readers:     int(m.readers.used.Load()),
+		MaxReaders:  m.opts.MaxReaders,
+		Bytes:       m.bytes.used.Load(),
+		MaxBytes:    m.opts.MaxTotalBytes,
+	}
+}
+
 // Create makes a session, whose first frame is committed when it returns.
 // Errors are *InvalidError, ErrOverloaded, ErrShutdown and the store's.
 func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Session, error) {
@@ -279,6 +307,7 @@ func (m *Manager) create(ctx context.Context, who Principal, spec Spec, source S
 		token:  token,
 		limits: limits{session: m.opts.MaxBytes, hold: m.opts.MaxHold, total: &m.bytes},
 		write:  m.write,
+		events: m.opts.Events,
 		logger: m.opts.Logger,
 		cut:    cut,
 		pace:   newPace(spec.Rate),

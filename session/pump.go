@@ -36,6 +36,7 @@ type pump struct {
 	token  Token
 	limits limits
 	write  func(Batch) error // commits
+	events Events
 	logger *slog.Logger
 
 	// From the source to frames: deltas, queue, rest, cut, drafts.
@@ -61,12 +62,16 @@ type pump struct {
 	shown  int64 // bytes of text that stand in frames
 	owed   int64 // bytes of text that producers were told are safe
 	tokens int64 // units in text frames
+
+	capped uint64 // of the units in frames, those cut at their longest length
+	told   uint64 // how many of them events has been told of
 }
 
 // A draft is a frame that has no id yet.
 type draft struct {
 	kind    Kind
 	chunk   chunker.Chunk // text and reasoning
+	capped  uint64        // text and reasoning: units cut at their longest length up to here
 	reason  string        // terminal kinds
 	failure *Failure      // failed
 	data    []byte        // any other kind
@@ -75,6 +80,8 @@ type draft struct {
 // run pumps until the session has ended, ctx is done or the store refuses, and
 // tells the session so. Then it waits for the source to let go.
 func (p *pump) run(ctx context.Context) {
+	p.events.Started(p.s.info.Spec.Source.Type)
+	p.events.Committed(1, int(p.size))
 	ctx, cancel := context.WithCancel(ctx)
 	var feeding sync.WaitGroup
 	defer feeding.Wait()
@@ -92,6 +99,7 @@ func (p *pump) run(ctx context.Context) {
 		err = p.turn(ctx)
 	}
 	p.s.leave(err)
+	p.events.Ended(p.status.State)
 	switch end := p.status.End; {
 	case err != nil:
 		p.logger.Warn("session broken off", "session", p.s.info.ID, "last_id", p.status.Last, "error", err)
@@ -267,8 +275,12 @@ func (p *pump) flushCut() { p.draftChunks(p.cut.Flush) }
 
 func (p *pump) draftChunks(cut func([]chunker.Chunk) []chunker.Chunk) {
 	var room [16]chunker.Chunk
-	for _, c := range cut(room[:0]) {
+	chunks := cut(room[:0])
+	for _, c := range chunks {
 		p.drafts = append(p.drafts, draft{kind: p.kind, chunk: c})
+	}
+	if len(chunks) > 0 {
+		p.drafts[len(p.drafts)-1].capped = p.cut.Capped() // which of the chunks it was is not known
 	}
 }
 
@@ -319,6 +331,7 @@ func (p *pump) frameText(d draft) {
 		p.shown += int64(len(d.chunk.Text))
 		p.tokens += int64(d.chunk.Units)
 	}
+	p.capped = max(p.capped, d.capped)
 	p.status.Last++
 	p.wire = appendText(p.wire, p.status.Last, d.kind, d.chunk.Text)
 	p.ends = append(p.ends, uint32(len(p.wire)))
@@ -521,11 +534,28 @@ func (p *pump) commit() error {
 	p.size += int64(len(p.wire))
 	p.limits.total.add(int64(len(p.wire)))
 	p.s.commit(p.wire, p.ends, p.status)
+	p.tell()
 	p.wire, p.ends, p.changed = p.wire[:0], p.ends[:0], false
 	if cap(p.wire) > MaxFrame {
 		p.wire, p.ends = nil, nil // a burst's room is not kept
 	}
 	return nil
+}
+
+// tell reports what has been committed.
+func (p *pump) tell() {
+	if len(p.ends) > 0 {
+		p.events.Committed(len(p.ends), len(p.wire))
+	}
+	if p.capped == p.told {
+		return
+	}
+	spec := p.s.info.Spec
+	if p.told == 0 {
+		p.logger.Info("unit cut at its longest length", "session", p.s.info.ID, "unit", spec.Unit, "encoding", spec.Encoding)
+	}
+	p.events.Capped(spec.Unit, spec.Encoding, p.capped-p.told)
+	p.told = p.capped
 }
 
 // A pace says when the next event of a paced source is due. The deadlines are

@@ -1,0 +1,44 @@
+package session
+
+import "tokenrelay/chunker"
+
+// Events tell of what becomes of sessions, for metrics. Functions that are nil
+// are not called.
+//
+// A session's own pump calls them, one at a time, in the order of its life:
+// Started first, Ended last. Pumps of several sessions call at the same time. A
+// function must return at once, for it holds its session up, and must not ask
+// the Manager or a Session for anything.
+type Events struct {
+	// Started is called for a session that has been created.
+	Started func(source SourceType)
+
+	// Committed is called after each commit with what became visible by it,
+	// bytes being those of the frames' wire form.
+	Committed func(frames, bytes int)
+
+	// Capped is called with how many units were cut at their longest length,
+	// not where the text ends them, once the text around them is committed.
+	// The encoding is empty for units other than the token.
+	Capped func(unit chunker.Unit, encoding string, units uint64)
+
+	// Ended is called with the state that a session ended in, or, if it was
+	// broken off, with the one that it stood in, which is not terminal.
+	Ended func(state State)
+}
+
+func (e Events) withDefaults() Events {
+	if e.Started == nil {
+		e.Started = func(SourceType) {}
+	}
+	if e.Committed == nil {
+		e.Committed = func(int, int) {}
+	}
+	if e.Capped == nil {
+		e.Capped = func(chunker.Unit, string, uint64) {}
+	}
+	if e.Ended == nil {
+		e.Ended = func(State) {}
+	}
+	return e
+}
