@@ -169,10 +169,10 @@ func (c *chunkCommand) run(ctx context.Context, s streams) error {
 		fmt.Fprintln(notes, p.totals.sentence(unit, encoding))
 	}
 	if n := p.totals.capped; n > 0 {
-		fmt.Fprintf(notes, "%s cut at the longest length of a %s, not where the text ends one.\n", counted(n, "time"), unit)
+		fmt.Fprintf(notes, "Cut at the longest length of a %s, not where the text ends one: %s.\n", unit, counted(n, "time"))
 	}
 	if n := p.totals.invalid(); n > 0 {
-		fmt.Fprintf(notes, "%s not valid UTF-8, each shown as U+FFFD.\n", counted(n, "byte"))
+		fmt.Fprintf(notes, "Not valid UTF-8, and shown as U+FFFD: %s.\n", counted(n, "byte"))
 	}
 	return nil
 }

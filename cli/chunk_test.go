@@ -412,11 +412,11 @@ func TestChunkNotes(t *testing.T) {
 		text, args string
 		want       string
 	}{
-		{"a\xffb\xe4\xb8", "", "3 bytes not valid UTF-8, each shown as U+FFFD.\n"},
-		{"a\xff", "--count", "1 byte not valid UTF-8, each shown as U+FFFD.\n"},
+		{"a\xffb\xe4\xb8", "", "Not valid UTF-8, and shown as U+FFFD: 3 bytes.\n"},
+		{"a\xff", "--count", "Not valid UTF-8, and shown as U+FFFD: 1 byte.\n"},
 		{"a\xff", "--quiet", ""},
 		{"\ufffd", "", ""},
-		{strings.Repeat("x", 5000), "-u line", "1 time cut at the longest length of a line, not where the text ends one.\n"},
+		{strings.Repeat("x", 5000), "-u line", "Cut at the longest length of a line, not where the text ends one: 1 time.\n"},
 		{"a", "--model=gpt-4o", ""},
 		{"a", "--model=openai/gpt-4o-mini", ""},
 		{"a", "--model=some-model", "The encoding of the model \"some-model\" is not known: its tokens are approximated with o200k_base.\n"},
