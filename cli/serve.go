@@ -80,6 +80,7 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	metrics := server.NewMetrics()
 	store := memstore.New()
 	manager, err := session.NewManager(store, session.Options{
 		Upstreams:     upstreams,
@@ -89,6 +90,7 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 		MaxTotalBytes: c.MaxTotalBytes,
 		MaxHold:       c.MaxHold,
 		Retain:        c.Retain,
+		Events:        metrics.Events(),
 		Logger:        logger,
 	})
 	if err != nil {
@@ -103,6 +105,7 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 		Manager:      manager,
 		Level:        store.Level(),
 		Models:       upstreams.Models(),
+		Metrics:      metrics,
 		Page:         frontend.Page(),
 		KeepAlive:    c.KeepAlive,
 		Retry:        c.Retry,

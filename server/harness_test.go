@@ -37,6 +37,8 @@ type options struct {
 // start runs a relay until the test ends.
 func start(t *testing.T, o options) *relay {
 	t.Helper()
+	metrics := server.NewMetrics()
+	o.session.Events, o.server.Metrics = metrics.Events(), metrics
 	manager, err := session.NewManager(memstore.New(), o.session)
 	if err != nil {
 		t.Fatal(err)

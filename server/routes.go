@@ -48,6 +48,7 @@ func (s *Server) routes() []route {
 		{"HEAD", "/healthz", s.healthz, noQuery},
 		{"GET", "/readyz", s.readyz, noQuery},
 		{"HEAD", "/readyz", s.readyz, noQuery},
+		{"GET", "/metrics", s.metrics, noQuery},
 	}
 }
 

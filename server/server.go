@@ -40,6 +40,9 @@ type Options struct {
 	// Models are those that upstreams serve, as a request names them; the
 	// generator's own comes first in the listing.
 	Models []string
+	// Metrics is what /metrics shows. Of nil, and of one whose Events are not
+	// the Manager's, that is how much the Manager uses and little else.
+	Metrics *Metrics
 	// Page holds the built page; nil means the binary comes without one.
 	Page fs.FS
 
@@ -90,6 +93,7 @@ type Server struct {
 	opts    Options
 	engine  *gin.Engine
 	started time.Time
+	scrape  http.Handler // of metrics
 
 	streams  gate
 	draining chan struct{} // closed when nothing new is taken on
@@ -127,6 +131,14 @@ func New(o Options) (*Server, error) {
 		draining: make(chan struct{}),
 		cut:      make(chan struct{}),
 	}
+	metrics := o.Metrics
+	if metrics == nil {
+		metrics = NewMetrics()
+	}
+	if err := metrics.watch(o.Manager); err != nil {
+		return nil, fmt.Errorf("metrics of another server: %w", err)
+	}
+	s.scrape = metrics.handler(o.Logger)
 	engine, err := s.newEngine()
 	if err != nil {
 		return nil, err

@@ -1,0 +1,176 @@
+package server
+
+import (
+	"log/slog"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"tokenrelay/chunker"
+	"tokenrelay/session"
+)
+
+// Metrics is what one relay shows under /metrics. Its labels take few values,
+// all known beforehand: no session is one, and nothing of a text.
+type Metrics struct {
+	registry *prometheus.Registry
+	started  *prometheus.CounterVec // by source
+	ended    *prometheus.CounterVec // by state
+	live     prometheus.Gauge
+	frames   prometheus.Counter
+	bytes    prometheus.Counter
+	capped   *prometheus.CounterVec // by unit and encoding
+}
+
+// stateBroken is the state, among those that sessions end in, of one that was
+// broken off.
+const stateBroken = "broken_off"
+
+// NewMetrics returns metrics that count nothing yet: Events belongs into the
+// Options of a Manager, and the whole into those of its Server.
+func NewMetrics() *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		started: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokenrelay_sessions_started_total",
+			Help: "Sessions created, by the type of their source.",
+		}, []string{"source"}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokenrelay_sessions_ended_total",
+			Help: "Sessions ended, by their last state. Those that failed have lost their source or reached a limit; those " +
+				"that were broken_off have no end of their own: the relay was shut down, or could not store them.",
+		}, []string{"state"}),
+		live: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tokenrelay_sessions_live",
+			Help: "Sessions that have not ended, running or paused.",
+		}),
+		frames: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tokenrelay_frames_total",
+			Help: "Frames (numbered events) committed to the logs of sessions. Each counts once, however many readers it has.",
+		}),
+		bytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tokenrelay_frame_bytes_total",
+			Help: "Bytes of the frames committed, in the form in which they are sent.",
+		}),
+		capped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokenrelay_units_capped_total",
+			Help: "Units cut because they had reached the longest length that is held, not because the text ends them there. " +
+				"It takes an endless unbroken run: a token's piece of 1 KiB that could still end in several ways, a word " +
+				"of 1 KiB, a character of 256 bytes, a line of 4 KiB. The text is unharmed; only where its units end may " +
+				"differ there from what the encoding or Unicode says.",
+		}, []string{"unit", "encoding"}),
+	}
+	m.registry.MustRegister(
+		m.started, m.ended, m.live, m.frames, m.bytes, m.capped, buildInfo(),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	m.zero()
+	return m
+}
+
+// zero makes all counters appear before there is something to count, so that
+// the first one is seen as an increase.
+func (m *Metrics) zero() {
+	for _, source := range []session.SourceType{session.SourceText, session.SourceGenerate, session.SourcePush, session.SourceUpstream} {
+		m.started.WithLabelValues(string(source))
+	}
+	for _, state := range []session.State{session.Done, session.Stopped, session.Failed, session.Interrupted, stateBroken} {
+		m.ended.WithLabelValues(string(state))
+	}
+	for _, unit := range chunker.Units() {
+		encodings := []string{""}
+		if unit == chunker.Token {
+			encodings = chunker.Encodings()
+		}
+		for _, encoding := range encodings {
+			m.capped.WithLabelValues(string(unit), encoding)
+		}
+	}
+}
+
+// Events counts what sessions tell.
+func (m *Metrics) Events() session.Events {
+	return session.Events{
+		Started: func(source session.SourceType) {
+			m.started.WithLabelValues(string(source)).Inc()
+			m.live.Inc()
+		},
+		Committed: func(frames, bytes int) {
+			m.frames.Add(float64(frames))
+			m.bytes.Add(float64(bytes))
+		},
+		Capped: func(unit chunker.Unit, encoding string, units uint64) {
+			m.capped.WithLabelValues(string(unit), encoding).Add(float64(units))
+		},
+		Ended: func(state session.State) {
+			if !state.Terminal() {
+				state = stateBroken
+			}
+			m.ended.WithLabelValues(string(state)).Inc()
+			m.live.Dec()
+		},
+	}
+}
+
+// watch adds what manager uses. It is an error for a second manager.
+func (m *Metrics) watch(manager *session.Manager) error {
+	for _, gauge := range []struct {
+		name, help string
+		value      func(session.Use) float64
+	}{
+		{"tokenrelay_sessions", "Sessions that are kept, ended ones included until their retention is over.",
+			func(u session.Use) float64 { return float64(u.Sessions) }},
+		{"tokenrelay_sessions_limit", "How many sessions may be kept (--max-sessions); beyond it creation is refused.",
+			func(u session.Use) float64 { return float64(u.MaxSessions) }},
+		{"tokenrelay_readers", "Readers of all sessions now.",
+			func(u session.Use) float64 { return float64(u.Readers) }},
+		{"tokenrelay_readers_limit", "How many readers there may be (--max-readers); those beyond it are told to come back.",
+			func(u session.Use) float64 { return float64(u.MaxReaders) }},
+		{"tokenrelay_kept_bytes", "Bytes of frames that are kept, and of what their sessions were created with.",
+			func(u session.Use) float64 { return float64(u.Bytes) }},
+		{"tokenrelay_kept_limit_bytes", "How many bytes may be kept (--max-total-bytes); beyond it sessions fail and creation is refused.",
+			func(u session.Use) float64 { return float64(u.MaxBytes) }},
+	} {
+		err := m.registry.Register(prometheus.NewGaugeFunc(
+			prometheus.GaugeOpts{Name: gauge.name, Help: gauge.help},
+			func() float64 { return gauge.value(manager.Use()) },
+		))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildInfo is always 1; its labels say what is running.
+func buildInfo() prometheus.Collector {
+	version := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = info.Main.Version
+	}
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "tokenrelay_build_info",
+		Help:        "Always 1. The labels are the versions of the relay and of Go.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+	}, func() float64 { return 1 })
+}
+
+// handler answers in the text format of Prometheus. One collector that cannot
+// read its figures keeps none of the others back.
+func (m *Metrics) handler(logger *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError,
+		ErrorLog:      slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	})
+}
+
+// metrics answers a scrape.
+func (s *Server) metrics(c *gin.Context) error {
+	s.scrape.ServeHTTP(c.Writer, c.Request)
+	return nil
+}
