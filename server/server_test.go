@@ -1,9 +1,11 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -276,6 +278,45 @@ func TestOverloadOnEvents(t *testing.T) {
 			t.Errorf("second reader got %d %q, %v; want 200, when to retry, and a reset", a.StatusCode, body, err)
 		}
 	})
+}
+
+// Who reads a session finds what it is cut by, in its state and in its stream.
+func TestStateShowsWhatCuts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{session: session.Options{Upstreams: silent{}}})
+		for body, want := range map[string]string{
+			`{"source":{"type":"push"}}`:                                                      `"unit":"token","encoding":"o200k_base","encoding_source":"default","unicode":"GO"`,
+			`{"source":{"type":"push"},"encoding":"cl100k_base"}`:                             `"unit":"token","encoding":"cl100k_base","encoding_source":"request","unicode":"GO"`,
+			`{"source":{"type":"upstream","model":"a/gpt-4","messages":[{}]}}`:                `"unit":"token","encoding":"cl100k_base","encoding_source":"model","unicode":"GO"`,
+			`{"source":{"type":"upstream","model":"a/gpt-oss-20b","messages":[{}]}}`:          `"unit":"token","encoding":"o200k_harmony","encoding_source":"model","unicode":"GO"`,
+			`{"source":{"type":"upstream","model":"a/llama","messages":[{}]}}`:                `"unit":"token","encoding":"o200k_base","encoding_source":"default","unicode":"GO"`,
+			`{"source":{"type":"upstream","model":"a/gpt-4","messages":[{}]},"unit":"delta"}`: `"unit":"delta",`,
+			`{"source":{"type":"push"},"unit":"word"}`:                                        `"unit":"word","unicode":"UAX",`,
+			`{"source":{"type":"push"},"unit":"line"}`:                                        `"unit":"line",`,
+		} {
+			want = strings.NewReplacer("GO", chunker.UnicodeVersion(chunker.Token), "UAX", chunker.UnicodeVersion(chunker.Word)).Replace(want)
+			path := r.create(body)
+			_, state := r.do("GET", path, "")
+			var first string
+			follow(r.ask("GET", path+"/events", "").Body, func(e upstream.Event) bool { first = e.Data; return true })
+			more := strings.Count(state+first, "encoding") + strings.Count(state+first, `"unicode"`) - 2*strings.Count(want, "encoding") - 2*strings.Count(want, `"unicode"`)
+			if !strings.Contains(state, want) || !strings.Contains(first, want) || more != 0 {
+				t.Errorf("%s has the state %s and the first event %s; want %s in both", body, state, first, want)
+			}
+		}
+	})
+}
+
+// A silent upstream has every model, and none of them says anything.
+type silent struct{}
+
+func (silent) Open(session.SourceSpec) (session.Source, error) { return silent{}, nil }
+
+func (silent) Deltas(ctx context.Context, _ int64) iter.Seq2[session.Delta, error] {
+	return func(yield func(session.Delta, error) bool) {
+		<-ctx.Done()
+		yield(session.Delta{}, ctx.Err())
+	}
 }
 
 func TestAdmin(t *testing.T) {

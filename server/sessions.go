@@ -324,23 +324,25 @@ func (s *Server) delete(c *gin.Context) error {
 
 // A sessionBody is a session as clients see it.
 type sessionBody struct {
-	ID          session.ID        `json:"id"`
-	State       session.State     `json:"state"`
-	Source      sourceBody        `json:"source"`
-	Unit        chunker.Unit      `json:"unit"`
-	Encoding    string            `json:"encoding,omitempty"`
-	Rate        float64           `json:"rate,omitempty"`
-	LastEventID session.FrameID   `json:"last_event_id"`
-	EventsURL   string            `json:"events_url"`
-	TextURL     string            `json:"text_url"`
-	Reason      string            `json:"reason,omitempty"` // once it has ended
-	Error       *session.Failure  `json:"error,omitempty"`
-	Usage       session.Usage     `json:"usage"`
-	Timings     timingsBody       `json:"timings"`
-	Readers     int               `json:"readers"`
-	Producers   map[string]uint64 `json:"producers,omitempty"` // last sequence number of each
-	Retain      string            `json:"retain"`
-	Metadata    map[string]string `json:"metadata,omitempty"`
+	ID             session.ID             `json:"id"`
+	State          session.State          `json:"state"`
+	Source         sourceBody             `json:"source"`
+	Unit           chunker.Unit           `json:"unit"`
+	Encoding       string                 `json:"encoding,omitempty"`
+	EncodingSource session.EncodingSource `json:"encoding_source,omitempty"`
+	Unicode        string                 `json:"unicode,omitempty"` // version of the tables that decide where a unit ends
+	Rate           float64                `json:"rate,omitempty"`
+	LastEventID    session.FrameID        `json:"last_event_id"`
+	EventsURL      string                 `json:"events_url"`
+	TextURL        string                 `json:"text_url"`
+	Reason         string                 `json:"reason,omitempty"` // once it has ended
+	Error          *session.Failure       `json:"error,omitempty"`
+	Usage          session.Usage          `json:"usage"`
+	Timings        timingsBody            `json:"timings"`
+	Readers        int                    `json:"readers"`
+	Producers      map[string]uint64      `json:"producers,omitempty"` // last sequence number of each
+	Retain         string                 `json:"retain"`
+	Metadata       map[string]string      `json:"metadata,omitempty"`
 }
 
 // A sourceBody names the source; what it was given is not shown again.
@@ -358,21 +360,23 @@ type timingsBody struct {
 func bodyOf(from *session.Session) sessionBody {
 	info, status := from.Info(), from.Status()
 	body := sessionBody{
-		ID:          info.ID,
-		State:       status.State,
-		Source:      sourceBody{info.Spec.Source.Type, info.Spec.Source.Model},
-		Unit:        info.Spec.Unit,
-		Encoding:    info.Spec.Encoding,
-		Rate:        info.Spec.Rate,
-		LastEventID: status.Last,
-		EventsURL:   pathOf(info.ID) + "/events",
-		TextURL:     pathOf(info.ID) + "/text",
-		Usage:       status.Usage,
-		Timings:     timingsBody{info.Created, moment(status.FirstText), moment(status.Ended)},
-		Readers:     status.Readers,
-		Producers:   status.Producers,
-		Retain:      info.Spec.Retain.String(),
-		Metadata:    info.Spec.Metadata,
+		ID:             info.ID,
+		State:          status.State,
+		Source:         sourceBody{info.Spec.Source.Type, info.Spec.Source.Model},
+		Unit:           info.Spec.Unit,
+		Encoding:       info.Spec.Encoding,
+		EncodingSource: info.EncodingSource,
+		Unicode:        info.Unicode,
+		Rate:           info.Spec.Rate,
+		LastEventID:    status.Last,
+		EventsURL:      pathOf(info.ID) + "/events",
+		TextURL:        pathOf(info.ID) + "/text",
+		Usage:          status.Usage,
+		Timings:        timingsBody{info.Created, moment(status.FirstText), moment(status.Ended)},
+		Readers:        status.Readers,
+		Producers:      status.Producers,
+		Retain:         info.Spec.Retain.String(),
+		Metadata:       info.Spec.Metadata,
 	}
 	if status.End != nil {
 		body.Reason, body.Error = status.End.Reason, status.End.Error

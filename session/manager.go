@@ -231,7 +231,8 @@ func (m *Manager) Use() Use {
 // Create makes a session, whose first frame is committed when it returns.
 // Errors are *InvalidError, ErrOverloaded, ErrShutdown and the store's.
 func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Session, error) {
-	spec = spec.withDefaults(m.opts.Retain)
+	info := newInfo(who, spec.withDefaults(m.opts.Retain))
+	spec = info.Spec
 	if err := spec.validate(m.opts.Retain); err != nil {
 		return nil, err
 	}
@@ -246,7 +247,7 @@ func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Sessio
 	if err := m.reserve(spec); err != nil {
 		return nil, err
 	}
-	s, err := m.create(ctx, who, spec, source, cut)
+	s, err := m.create(ctx, info, source, cut)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.creating--
@@ -269,7 +270,8 @@ func (m *Manager) reserve(spec Spec) error {
 	return nil
 }
 
-func (m *Manager) create(ctx context.Context, who Principal, spec Spec, source Source, cut chunker.Chunker) (*Session, error) {
+// newInfo settles what a new session is.
+func newInfo(who Principal, spec Spec) Info {
 	info := Info{
 		ID:        NewID(),
 		Principal: who,
@@ -277,15 +279,23 @@ func (m *Manager) create(ctx context.Context, who Principal, spec Spec, source S
 		Spec:      spec,
 		Unicode:   chunker.UnicodeVersion(spec.Unit),
 	}
+	info.Spec.Encoding, info.EncodingSource = spec.encoding()
 	if spec.Source.Type == SourceGenerate {
 		info.Generator = GeneratorVersion
 	}
+	return info
+}
+
+func (m *Manager) create(ctx context.Context, info Info, source Source, cut chunker.Chunker) (*Session, error) {
+	spec := info.Spec
 	first, err := json.Marshal(struct {
-		ID       ID           `json:"id"`
-		Unit     chunker.Unit `json:"unit"`
-		Encoding string       `json:"encoding,omitempty"`
-		Created  time.Time    `json:"created"`
-	}{info.ID, spec.Unit, spec.Encoding, info.Created})
+		ID             ID             `json:"id"`
+		Unit           chunker.Unit   `json:"unit"`
+		Encoding       string         `json:"encoding,omitempty"`
+		EncodingSource EncodingSource `json:"encoding_source,omitempty"`
+		Unicode        string         `json:"unicode,omitempty"`
+		Created        time.Time      `json:"created"`
+	}{info.ID, spec.Unit, spec.Encoding, info.EncodingSource, info.Unicode, info.Created})
 	if err != nil {
 		return nil, err
 	}

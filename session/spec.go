@@ -30,8 +30,9 @@ type Spec struct {
 	Source SourceSpec
 	// Unit is what the text is cut into; empty means chunker.Token.
 	Unit chunker.Unit
-	// Encoding is that of the unit token, and empty with every other unit;
-	// empty with token means chunker.DefaultEncoding.
+	// Encoding is that of the unit token, and empty with every other unit.
+	// Empty with token means that of the model of an upstream source, if
+	// chunker.EncodingForModel knows it, and else chunker.DefaultEncoding.
 	Encoding string
 	// Rate is how many events a second the source gives, for text and
 	// generate; 0 means as fast as it comes.
@@ -47,13 +48,35 @@ func (s Spec) withDefaults(retain time.Duration) Spec {
 	if s.Unit == "" {
 		s.Unit = chunker.Token
 	}
-	if s.Unit == chunker.Token && s.Encoding == "" {
-		s.Encoding = chunker.DefaultEncoding
-	}
 	if s.Retain == 0 {
 		s.Retain = retain
 	}
 	return s
+}
+
+// An EncodingSource says why a session has its encoding.
+type EncodingSource string
+
+const (
+	EncodingRequested EncodingSource = "request" // its creator named it
+	EncodingOfModel   EncodingSource = "model"   // it is that of the upstream's model
+	EncodingDefault   EncodingSource = "default" // nothing better is known: a model's own tokens may be others
+)
+
+// encoding returns the encoding that s asks for, and why it is that one; both
+// are empty for a unit that has none and names none.
+func (s Spec) encoding() (name string, from EncodingSource) {
+	switch {
+	case s.Encoding != "":
+		return s.Encoding, EncodingRequested
+	case s.Unit != chunker.Token:
+		return "", ""
+	case s.Source.Type == SourceUpstream:
+		if name, known := chunker.EncodingForModel(s.Source.Model); known {
+			return name, EncodingOfModel
+		}
+	}
+	return chunker.DefaultEncoding, EncodingDefault
 }
 
 func (s Spec) validate(retain time.Duration) error {

@@ -40,6 +40,9 @@ type Info struct {
 	Principal Principal
 	Created   time.Time // in milliseconds
 	Spec      Spec
+	// EncodingSource is empty for a unit without encodings. The encoding itself
+	// stands in Spec: what models are known to have may change.
+	EncodingSource EncodingSource
 	// Version of what cut the text, so that it is only ever cut again alike.
 	Unicode   string
 	Generator int // version, for a generate source
