@@ -105,6 +105,17 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("%s: status %d, %q, want 0 and def", next[1], status, &rest)
 	}
 
+	// The metrics are those of the sessions that this relay runs.
+	response, err := http.Get(address + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := io.ReadAll(response.Body)
+	response.Body.Close()
+	if want := "\ntokenrelay_sessions_started_total{source=\"push\"} 1\n"; err != nil || !strings.Contains(string(metrics), want) {
+		t.Errorf("/metrics: %s, %v, want %s", metrics, err, want)
+	}
+
 	relay.Process.Signal(os.Interrupt)
 	log, err := io.ReadAll(relayLog)
 	if err != nil {
