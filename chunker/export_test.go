@@ -76,14 +76,14 @@ func NewToy(ranks map[string]int) Toy { return Toy{newVocabulary(o200k, ranks)} 
 // Ends returns where the tokens of text end, and how many of them are settled,
 // when the text comes a byte at a time.
 func (t Toy) Ends(text string) (ends []int, settled int) {
-	var p prefixes
+	p := prefixes{vocabulary: t.v}
 	for i := range len(text) {
-		p.grow(t.v, []byte(text[:i+1]))
+		p.grow([]byte(text[:i+1]))
 	}
-	for end := len(text); end > 0; end = p.before(t.v, end) {
+	for end := len(text); end > 0; end = p.before(end) {
 		ends = append([]int{end}, ends...)
 	}
-	return ends, p.settled(t.v)
+	return ends, p.settled()
 }
 
 // Merge returns where the tokens of text end, by looking at all pairs for each

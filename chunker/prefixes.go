@@ -8,8 +8,9 @@ package chunker
 // encoding never joins across a boundary it joins on either side as if the
 // other were not there.
 type prefixes struct {
-	last []token // last[i] ends the first i+1 bytes
-	live []start // where tokens start that the next bytes may complete, in order
+	vocabulary *vocabulary
+	last       []token // last[i] ends the first i+1 bytes
+	live       []start // where tokens start that the next bytes may complete, in order
 }
 
 // A start is a place from which on the text is the start of some token.
@@ -29,24 +30,27 @@ func (p *prefixes) reset() {
 }
 
 // grow takes what text has more than the text known.
-func (p *prefixes) grow(v *vocabulary, text []byte) {
+func (p *prefixes) grow(text []byte) {
+	v := p.vocabulary
 	for end := len(p.last); end < len(text); end++ {
-		b := text[end]
-		grown := -1 // index in live of the last token, grown by b
+		last := -1 // where the last token starts
+		if end > 0 {
+			last = p.before(end)
+		}
+		grown := -1 // index in live of the one that starts there
 		live := p.live[:0]
 		for _, s := range p.live {
-			n := v.child(s.node, b)
+			n := v.child(s.node, text[end])
 			if n == 0 {
 				continue
 			}
-			if int(s.at) == p.before(v, end) {
+			if int(s.at) == last {
 				grown = len(live)
 			}
 			live = append(live, start{s.at, n})
 		}
-		live = append(live, start{int32(end), v.child(0, b)})
-		p.live = live
-		p.last = append(p.last, p.find(v, grown))
+		p.live = append(live, start{int32(end), v.child(0, text[end])})
+		p.last = append(p.last, p.find(grown))
 	}
 }
 
@@ -54,13 +58,14 @@ func (p *prefixes) grow(v *vocabulary, text []byte) {
 // stays apart from the encoding of what stands before it. Most often the last
 // token has grown; in a run of one character only asking for that first keeps
 // the search short.
-func (p *prefixes) find(v *vocabulary, grown int) token {
-	if grown >= 0 && p.fits(v, p.live[grown]) {
+func (p *prefixes) find(grown int) token {
+	v := p.vocabulary
+	if grown >= 0 && p.fits(p.live[grown]) {
 		return v.nodes[p.live[grown].node].token
 	}
 	i := 0
 	for ; i < len(p.live)-1; i++ {
-		if i != grown && p.fits(v, p.live[i]) {
+		if i != grown && p.fits(p.live[i]) {
 			break
 		}
 	}
@@ -68,27 +73,24 @@ func (p *prefixes) find(v *vocabulary, grown int) token {
 }
 
 // fits reports whether the text from s on is a token that ends the encoding.
-func (p *prefixes) fits(v *vocabulary, s start) bool {
-	t := v.nodes[s.node].token
-	return t != none && (s.at == 0 || v.apart(p.last[s.at-1], t))
+func (p *prefixes) fits(s start) bool {
+	t := p.vocabulary.nodes[s.node].token
+	return t != none && (s.at == 0 || p.vocabulary.apart(p.last[s.at-1], t))
 }
 
 // before returns where the last token of the first end bytes starts.
-func (p *prefixes) before(v *vocabulary, end int) int {
-	if end == 0 {
-		return -1
-	}
-	return end - int(v.lengths[p.last[end-1]])
+func (p *prefixes) before(end int) int {
+	return end - int(p.vocabulary.lengths[p.last[end-1]])
 }
 
 // meet returns the last boundary that the encodings of the first a and the
 // first b bytes have in common.
-func (p *prefixes) meet(v *vocabulary, a, b int) int {
+func (p *prefixes) meet(a, b int) int {
 	for a != b {
 		if a > b {
-			a = p.before(v, a)
+			a = p.before(a)
 		} else {
-			b = p.before(v, b)
+			b = p.before(b)
 		}
 	}
 	return a
@@ -96,19 +98,19 @@ func (p *prefixes) meet(v *vocabulary, a, b int) int {
 
 // settled returns the last boundary that the encoding of the text has however
 // the text goes on, and 0 if there is none. The tokens before it are certain
-// too: a token that is to come starts at a live start or at the end, so the
+// too. For a token that is to come starts at a live start or at the end, so the
 // encoding of any longer text goes through one of these places.
-func (p *prefixes) settled(v *vocabulary) int {
+func (p *prefixes) settled() int {
 	at := len(p.last)
 	for i := len(p.live) - 1; i >= 0 && at > 0; i-- {
-		at = p.meet(v, at, int(p.live[i].at))
+		at = p.meet(at, int(p.live[i].at))
 	}
 	return at
 }
 
 // tokens appends the tokens of the first end bytes, the last one first.
-func (p *prefixes) tokens(v *vocabulary, dst []token, end int) []token {
-	for ; end > 0; end = p.before(v, end) {
+func (p *prefixes) tokens(dst []token, end int) []token {
+	for ; end > 0; end = p.before(end) {
 		dst = append(dst, p.last[end-1])
 	}
 	return dst

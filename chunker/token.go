@@ -32,6 +32,7 @@ func newTokenSplitter(encoding string) (*tokenSplitter, error) {
 	return &tokenSplitter{
 		vocabulary: v,
 		pieces:     pretokenizer{pattern: v.pattern, classes: classes()},
+		open:       prefixes{vocabulary: v},
 	}, nil
 }
 
@@ -84,8 +85,8 @@ func (s *tokenSplitter) close(piece []byte) {
 	case unfed && len(piece) <= maxMerge:
 		s.tokens = v.merge(s.tokens, piece)
 	default:
-		s.open.grow(v, piece)
-		s.tokens = s.open.tokens(v, s.tokens, len(piece))
+		s.open.grow(piece)
+		s.tokens = s.open.tokens(s.tokens, len(piece))
 	}
 	s.restart()
 }
@@ -116,34 +117,33 @@ func (s *tokenSplitter) settle(text []byte) {
 	if s.open.len() == 0 && s.walk(text) {
 		return // all of it can become one token
 	}
-	v := s.vocabulary
-	s.open.grow(v, text)
-	at := s.open.settled(v)
+	s.open.grow(text)
+	at := s.open.settled()
 	if at == 0 {
 		return
 	}
 	if fork, free := s.pieces.fork(); fork > 0 {
 		// The piece may also end at the fork. Then its encoding goes through
 		// there, whatever is known of the text behind it.
-		at = s.open.meet(v, at, fork)
+		at = s.open.meet(at, fork)
 		switch {
 		case at < fork:
 		case free:
 			// It goes through there in any case, so what is behind can be
 			// taken for a piece of its own.
-			s.tokens = s.open.tokens(v, s.tokens, fork)
+			s.tokens = s.open.tokens(s.tokens, fork)
 			s.pieces.close(fork)
 			s.restart()
 			return
 		default:
-			at = s.open.before(v, at)
+			at = s.open.before(at)
 		}
 	}
 	for at > 0 && !utf8.RuneStart(text[at]) {
-		at = s.open.before(v, at)
+		at = s.open.before(at)
 	}
 	if at > 0 {
-		s.tokens = s.open.tokens(v, s.tokens, at)
+		s.tokens = s.open.tokens(s.tokens, at)
 		s.open.drop(at)
 		s.pieces.drop(at)
 	}
@@ -156,9 +156,9 @@ func AppendTokenIDs(dst []int, encoding, chunk string) ([]int, error) {
 	if err != nil {
 		return dst, err
 	}
-	var p prefixes
-	p.grow(v, []byte(chunk))
-	for _, t := range slices.Backward(p.tokens(v, nil, len(chunk))) {
+	p := prefixes{vocabulary: v}
+	p.grow([]byte(chunk))
+	for _, t := range slices.Backward(p.tokens(nil, len(chunk))) {
 		dst = append(dst, int(t))
 	}
 	return dst, nil

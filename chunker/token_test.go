@@ -18,7 +18,7 @@ var reference = sync.OnceValue(func() map[string]*tiktoken.Tiktoken {
 	tiktoken.SetBpeLoader(chunker.RankLoader{})
 	m := make(map[string]*tiktoken.Tiktoken)
 	for _, name := range chunker.Encodings() {
-		enc, err := tiktoken.GetEncoding(strings.Replace(name, "o200k_harmony", "o200k_base", 1)) // which it does not know, and is the same for ordinary text
+		enc, err := tiktoken.GetEncoding(strings.TrimSuffix(fileOf(name), ".tiktoken"))
 		if err != nil {
 			panic(err)
 		}
@@ -26,6 +26,12 @@ var reference = sync.OnceValue(func() map[string]*tiktoken.Tiktoken {
 	}
 	return m
 })
+
+// fileOf returns the name of the file with the vocabulary of an encoding.
+func fileOf(encoding string) string {
+	// The loader and tiktoken-go know no harmony; only its special tokens differ.
+	return strings.Replace(encoding, "o200k_harmony", "o200k_base", 1) + ".tiktoken"
+}
 
 // encode returns the chunks that tiktoken-go gives for the whole text, and
 // whether it may be asked: it takes no long s for an s, as tiktoken does.
@@ -55,7 +61,7 @@ func TestTokens(t *testing.T) {
 	if testing.Short() {
 		count = 1000
 	}
-	for _, encoding := range chunker.Encodings() {
+	for _, encoding := range []string{"cl100k_base", "o200k_base"} { // TestVectors has the third
 		t.Run(encoding, func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(1, 2))
@@ -108,6 +114,30 @@ func TestTokens(t *testing.T) {
 			t.Logf("%d texts, %d splits and %d cuts in two; left out: %d texts with a long s behind an apostrophe, %d with a piece past the limit",
 				texts, checks, cuts, skipped, capped)
 		})
+	}
+}
+
+// TestVocabulary checks that byte pair encoding makes every token of its bytes,
+// on which much rests: see the package's comment.
+func TestVocabulary(t *testing.T) {
+	for _, encoding := range chunker.Encodings() {
+		ranks, err := chunker.RankLoader{}.LoadTiktokenBpe(fileOf(encoding))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []int
+		for text, rank := range ranks {
+			ids, err = chunker.AppendTokenIDs(ids[:0], encoding, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(ids, []int{rank}) {
+				t.Fatalf("%s: the bytes %q of token %d are encoded as %d", encoding, text, rank, ids)
+			}
+			if (len(text) == 1) != (rank < 256) {
+				t.Errorf("%s: token %d is %q: want the single bytes first", encoding, rank, text)
+			}
+		}
 	}
 }
 
