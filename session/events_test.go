@@ -151,6 +151,7 @@ func TestEventsOfBrokenSessions(t *testing.T) {
 		st := &slowStore{Store: memstore.New()}
 		m, stop := run(t, st, session.Options{Events: c.events()})
 		refused := create(t, m, session.Spec{Source: push, Unit: chunker.Line})
+		unended := create(t, m, session.Spec{Source: push})
 		paused := create(t, m, session.Spec{Source: push})
 		if err := paused.Pause(context.Background()); err != nil {
 			t.Fatal(err)
@@ -161,9 +162,12 @@ func TestEventsOfBrokenSessions(t *testing.T) {
 		if _, _, err := refused.Append(t.Context(), session.Append{Text: strings.Repeat("x", 5000)}); !errors.Is(err, dead) {
 			t.Fatal(err)
 		}
+		if err := unended.Finish(t.Context()); !errors.Is(err, dead) {
+			t.Fatal(err)
+		}
 		synctest.Wait()
 		stop()
-		for name, want := range map[string]int{"started push": 2, "ended running": 1, "ended paused": 1, "capped line": 0, "frames": frames} {
+		for name, want := range map[string]int{"started push": 3, "ended running": 2, "ended done": 0, "ended paused": 1, "capped line": 0, "frames": frames} {
 			if got := c.count(name); got != want {
 				t.Errorf("%s = %d, want %d", name, got, want)
 			}

@@ -99,14 +99,15 @@ func (p *pump) run(ctx context.Context) {
 		err = p.turn(ctx)
 	}
 	p.s.leave(err)
-	p.events.Ended(p.status.State)
-	switch end := p.status.End; {
+	status := p.s.Status() // of what is committed: a refused commit may have been to end it
+	p.events.Ended(status.State)
+	switch end := status.End; {
 	case err != nil:
-		p.logger.Warn("session broken off", "session", p.s.info.ID, "last_id", p.status.Last, "error", err)
+		p.logger.Warn("session broken off", "session", p.s.info.ID, "last_id", status.Last, "error", err)
 	case end.Error != nil:
-		p.logger.Warn("session failed", "session", p.s.info.ID, "last_id", p.status.Last, "code", end.Error.Code, "message", end.Error.Message, "model", p.s.info.Spec.Source.Model)
+		p.logger.Warn("session failed", "session", p.s.info.ID, "last_id", status.Last, "code", end.Error.Code, "message", end.Error.Message, "model", p.s.info.Spec.Source.Model)
 	default:
-		p.logger.Info("session ended", "session", p.s.info.ID, "last_id", p.status.Last, "state", p.status.State, "reason", end.Reason)
+		p.logger.Info("session ended", "session", p.s.info.ID, "last_id", status.Last, "state", status.State, "reason", end.Reason)
 	}
 }
 
