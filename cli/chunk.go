@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"tokenrelay/chunker"
@@ -310,7 +311,11 @@ func pieces(ctx context.Context, r io.Reader) iter.Seq2[[]byte, error] {
 				yield(nil, ctx.Err())
 				return
 			case p := <-read:
-				if len(p.text) > 0 && ctx.Err() == nil && !yield(p.text, nil) {
+				if err := ctx.Err(); err != nil { // both were ready
+					yield(nil, err)
+					return
+				}
+				if len(p.text) > 0 && !yield(p.text, nil) {
 					return
 				}
 				if p.err == io.EOF {
@@ -432,13 +437,8 @@ func appendQuoted(dst []byte, text string) []byte {
 
 // appendEscaped appends r as JSON does, by the units of UTF-16.
 func appendEscaped(dst []byte, r rune) []byte {
-	const hex = "0123456789abcdef"
-	units := []rune{r}
-	if r > 0xffff {
-		units = []rune{0xd800 + (r-0x10000)>>10, 0xdc00 + (r-0x10000)&0x3ff}
-	}
-	for _, u := range units {
-		dst = append(dst, '\\', 'u', hex[u>>12], hex[u>>8&15], hex[u>>4&15], hex[u&15])
+	for _, unit := range utf16.AppendRune(nil, r) {
+		dst = fmt.Appendf(dst, `\u%04x`, unit)
 	}
 	return dst
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -365,6 +366,28 @@ func TestChunkReads(t *testing.T) {
 	if err := p.cut(t.Context(), c, broken, nil); err != io.ErrNoProgress || out.String() != "1\t\"a\"\n2\t\"b\"\n" {
 		t.Errorf("a failing reader: %v, %q", err, &out)
 	}
+}
+
+// A writerFunc is called for each Write.
+type writerFunc func()
+
+func (f writerFunc) Write(b []byte) (int, error) { f(); return len(b), nil }
+
+// An interrupt is told though the end of the text came at the same time.
+func TestChunkInterruptAtEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 100 {
+			ctx, cancel := context.WithCancel(t.Context())
+			c, err := chunker.New(chunker.Rune, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &printer{out: bufio.NewWriter(writerFunc(func() { cancel(); synctest.Wait() }))}
+			if err := p.cut(ctx, c, iotest.DataErrReader(iotest.OneByteReader(strings.NewReader("ab"))), nil); err != context.Canceled {
+				t.Fatalf("%v after %d bytes, want %v", err, p.totals.in, context.Canceled)
+			}
+		}
+	})
 }
 
 // What cannot be is refused as any wrong command line, with what to do.
