@@ -143,7 +143,7 @@ func BenchmarkRuns(b *testing.B) {
 // BenchmarkLoad measures what the first chunker of an encoding costs, and what
 // of that stays.
 func BenchmarkLoad(b *testing.B) {
-	for _, name := range []string{"cl100k_base", "o200k_base"} {
+	for _, name := range vocabularies {
 		b.Run(name, func(b *testing.B) {
 			var kept any
 			before := heap()

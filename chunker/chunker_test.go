@@ -83,7 +83,8 @@ func (v variant) check(t testing.TB, parts []string) []chunker.Chunk {
 	t.Helper()
 	c := newChunker(t, v.unit, v.encoding)
 	var chunks []chunker.Chunk
-	var pushed, given string
+	var pushed string
+	var given []byte
 	var last uint64
 	verify := func(from int, text string) {
 		for _, c := range chunks[from:] {
@@ -100,13 +101,13 @@ func (v variant) check(t testing.TB, parts []string) []chunker.Chunk {
 			case c.Last != last:
 				t.Fatalf("%v: %q: chunk %q ends with unit %d, want %d", v, parts, c.Text, c.Last, last)
 			}
-			given += c.Text
+			given = append(given, c.Text...)
 		}
 		held := c.Held()
 		if len(held) > v.held {
 			t.Fatalf("%v: %q: %d bytes held, want at most %d", v, parts, len(held), v.held)
 		}
-		if got := given + held; got != text {
+		if got := string(given) + held; got != text {
 			t.Fatalf("%v: %q: chunks and held text are %q, want %q", v, parts, got, text)
 		}
 	}

@@ -54,7 +54,7 @@ func p99(values []int) int {
 // held than that takes.
 func TestHoldback(t *testing.T) {
 	texts := corpus(t)
-	for _, encoding := range []string{"cl100k_base", "o200k_base"} {
+	for _, encoding := range vocabularies {
 		for _, name := range []string{"english", "code", "chinese", "markdown", "emoji"} {
 			h := holdbackOf(t, chunker.Token, encoding, texts[name])
 			t.Logf("%-11s %-8s held: mean %.1f, p99 %d, most %d bytes; late: mean %.2f, p99 %d, most %d deltas", encoding, name,
