@@ -28,8 +28,8 @@ test: lint unit race page-test contract e2e ## Everything that CI runs; installs
 unit: ## Go tests: no browser, no page, under 90 s.
 	$(GO) test -timeout 10m ./...
 
-race: ## Go tests under the race detector.
-	$(GO) test -race -timeout 15m ./...
+race: ## Go tests under the race detector; fewer generated texts.
+	$(GO) test -race -short -timeout 15m ./...
 
 fuzz: ## Each fuzz target for FUZZTIME (30s).
 	@set -e; for package in $$($(GO) list ./...); do \
