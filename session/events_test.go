@@ -49,7 +49,7 @@ func (c *tally) events() session.Events {
 	}
 }
 
-// Units that reach their longest length are counted, whatever the end.
+// Units that reach their longest length are counted.
 func TestEventsCapped(t *testing.T) {
 	for _, test := range []struct {
 		unit chunker.Unit
@@ -116,6 +116,40 @@ func TestEventsCappedWhenCommitted(t *testing.T) {
 		synctest.Wait()
 		if got, ended := c.count("capped line"), c.count("ended stopped"); got != 0 || ended != 1 {
 			t.Errorf("after the first line %d units are counted, ended %d; want 0 and 1", got, ended)
+		}
+	})
+}
+
+// A limit and a pause leave the count that of what is seen.
+func TestEventsCappedAndUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c tally
+		m := start(t, session.Options{Events: c.events(), MaxBytes: 10_000})
+		s := create(t, m, session.Spec{Source: text(strings.Repeat("x", 100_000)), Unit: chunker.Line})
+		shown := len(readAll(t, s, 0)) - 2 // beside session and failed
+		synctest.Wait()
+		if got := c.count("capped line"); got != shown || shown < 2 || c.count("ended failed") != 1 {
+			t.Errorf("at the limit %d units are counted and %d shown", got, shown)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		var c tally
+		m := start(t, session.Options{Events: c.events()})
+		s := create(t, m, session.Spec{Source: text(strings.Repeat("x", 10_000)), Unit: chunker.Line, Rate: 1})
+		synctest.Wait()
+		if err := s.Pause(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := c.count("capped line"); got != 1 {
+			t.Errorf("paused after the first line %d units are counted, want 1", got)
+		}
+		if err := s.Resume(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		readAll(t, s, 0)
+		if got := c.count("capped line"); got != 2 {
+			t.Errorf("at the end %d units are counted, want 2", got)
 		}
 	})
 }
