@@ -117,7 +117,7 @@ func (m *Metrics) Events() session.Events {
 	}
 }
 
-// watch adds what manager uses. It is an error for a second manager.
+// watch adds what manager uses. It is an error to call it twice.
 func (m *Metrics) watch(manager *session.Manager) error {
 	for _, gauge := range []struct {
 		name, help string
