@@ -63,7 +63,8 @@
 //
 // What is certain of an open piece follows. A token that is still to come
 // starts where the text up to now ends, or at one of the few places from which
-// on it is the start of a token (a trie of the vocabulary tells). The encoding
+// on it is the start of a token: an automaton over the vocabulary, of Aho and
+// Corasick, tells them with one or two steps a byte. The encoding
 // of whatever the piece will be goes through one of these places. From each,
 // the last tokens lead back to the start, and where all these ways have met,
 // all encodings have a boundary and the same tokens before it: those are passed
@@ -92,5 +93,6 @@
 //     tiktoken_ext/openai_public.py
 //   - Jiang and Gong, Incremental BPE Tokenization, arXiv:2605.30813
 //   - github.com/github/rust-gems, crate bpe
+//   - Aho and Corasick, Efficient String Matching, CACM 18 (1975)
 //   - The Unicode Standard, section 3.9, Unicode Encoding Forms (UTF-8)
 package chunker

@@ -10,72 +10,53 @@ package chunker
 type prefixes struct {
 	vocabulary *vocabulary
 	last       []token // last[i] ends the first i+1 bytes
-	live       []start // where tokens start that the next bytes may complete, in order
-}
-
-// A start is a place from which on the text is the start of some token.
-type start struct {
-	at   int32
-	node node
+	end        node    // of the last of them
+	open       node    // of the longest end of the text that is the start of a token
 }
 
 func (p *prefixes) len() int { return len(p.last) }
 
 // reset forgets the text, and the memory that only long ones need.
 func (p *prefixes) reset() {
-	p.last, p.live = p.last[:0], p.live[:0]
-	if cap(p.last) > 2*maxMerge || cap(p.live) > maxMerge {
-		p.last, p.live = nil, nil
+	p.last, p.end, p.open = p.last[:0], 0, 0
+	if cap(p.last) > 2*maxMerge {
+		p.last = nil
 	}
 }
 
 // grow takes what text has more than the text known.
 func (p *prefixes) grow(text []byte) {
 	v := p.vocabulary
-	for end := len(p.last); end < len(text); end++ {
-		last := -1 // where the last token starts
-		if end > 0 {
-			last = p.before(end)
-		}
-		grown := -1 // index in live of the one that starts there
-		live := p.live[:0]
-		for _, s := range p.live {
-			n := v.child(s.node, text[end])
-			if n == 0 {
-				continue
-			}
-			if int(s.at) == last {
-				grown = len(live)
-			}
-			live = append(live, start{s.at, n})
-		}
-		p.live = append(live, start{int32(end), v.child(0, text[end])})
-		p.last = append(p.last, p.find(grown))
+	for _, b := range text[min(len(p.last), len(text)):] {
+		p.open = v.extend(p.open, b)
+		p.end = p.find(v.child(p.end, b))
+		p.last = append(p.last, v.nodes[p.end].token)
 	}
 }
 
-// find returns the token that ends the text: of those that could, exactly one
-// stays apart from the encoding of what stands before it. Most often the last
-// token has grown; in a run of one character only asking for that first keeps
-// the search short.
-func (p *prefixes) find(grown int) token {
+// find returns the token that ends the text with one more byte. Of all that
+// could, exactly one stays apart from the encoding of what stands before it.
+// Most often it is the last token, grown by the byte; in a run of one character
+// only asking for that first keeps the search short.
+func (p *prefixes) find(grown node) node {
 	v := p.vocabulary
-	if grown >= 0 && p.fits(p.live[grown]) {
-		return v.nodes[p.live[grown].node].token
+	if grown != 0 && p.fits(grown) {
+		return grown
 	}
-	i := 0
-	for ; i < len(p.live)-1; i++ {
-		if i != grown && p.fits(p.live[i]) {
-			break
-		}
+	n := p.open
+	for v.depths[n] > 1 && (n == grown || !p.fits(n)) {
+		n = v.suffixes[n]
 	}
-	return v.nodes[p.live[i].node].token // the last byte alone need not be asked
+	return n // the last byte alone need not be asked
 }
 
-// fits reports whether the text from s on is a token that ends the encoding.
-func (p *prefixes) fits(s start) bool {
-	t := p.vocabulary.nodes[s.node].token
-	return t != none && (s.at == 0 || p.vocabulary.apart(p.last[s.at-1], t))
+// fits reports whether n, an end of the text with one more byte, is a token
+// that ends its encoding.
+func (p *prefixes) fits(n node) bool {
+	v := p.vocabulary
+	t := v.nodes[n].token
+	start := len(p.last) + 1 - int(v.depths[n])
+	return t != none && (start == 0 || v.apart(p.last[start-1], t))
 }
 
 // before returns where the last token of the first end bytes starts.
@@ -98,12 +79,14 @@ func (p *prefixes) meet(a, b int) int {
 
 // settled returns the last boundary that the encoding of the text has however
 // the text goes on, and 0 if there is none. The tokens before it are certain
-// too. For a token that is to come starts at a live start or at the end, so the
-// encoding of any longer text goes through one of these places.
+// too. For a token that is to come starts at the end of the text, or where some
+// end of it begins that is the start of a token; so the encoding of any longer
+// text goes through one of these places.
 func (p *prefixes) settled() int {
+	v := p.vocabulary
 	at := len(p.last)
-	for i := len(p.live) - 1; i >= 0 && at > 0; i-- {
-		at = p.meet(at, int(p.live[i].at))
+	for n := p.open; n != 0 && at > 0; n = v.suffixes[n] {
+		at = p.meet(at, len(p.last)-int(v.depths[n]))
 	}
 	return at
 }
@@ -117,9 +100,4 @@ func (p *prefixes) tokens(dst []token, end int) []token {
 }
 
 // drop forgets the first n bytes, which end at a settled boundary.
-func (p *prefixes) drop(n int) {
-	p.last = p.last[:copy(p.last, p.last[n:])]
-	for i := range p.live {
-		p.live[i].at -= int32(n)
-	}
-}
+func (p *prefixes) drop(n int) { p.last = p.last[:copy(p.last, p.last[n:])] }

@@ -34,8 +34,10 @@ type vocabulary struct {
 
 	// The trie, by node. The nodes below one stand together somewhere behind
 	// it; one more at the end closes the last run.
-	nodes  []trieNode
-	labels []byte // the last byte of the start
+	nodes    []trieNode
+	labels   []byte  // the last byte of the start
+	depths   []uint8 // its bytes
+	suffixes []node  // the longest end of it, but for itself, that is a start too
 
 	// By token.
 	halves  []halves
@@ -78,6 +80,16 @@ func (v *vocabulary) child(n node, b byte) node {
 		}
 	}
 	return 0
+}
+
+// extend returns the longest end of a start and one more byte that is a start.
+func (v *vocabulary) extend(n node, b byte) node {
+	for {
+		if c := v.child(n, b); c != 0 {
+			return c
+		}
+		n = v.suffixes[n]
+	}
 }
 
 // token returns the token with these bytes, or none.
@@ -149,6 +161,7 @@ func newVocabulary(p pattern, ranks map[string]int) *vocabulary {
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.text, b.text) })
 	v.fillTrie(entries)
+	v.fillSuffixes()
 	for t, text := range texts {
 		v.fillHalves(token(t), text)
 	}
@@ -195,6 +208,22 @@ func (v *vocabulary) fillTrie(entries []entry) {
 	for b := range 256 {
 		for n := v.nodes[1+b].below; n < v.nodes[2+b].below; n++ {
 			v.second[b<<8|int(v.labels[n])] = n
+		}
+	}
+}
+
+// fillSuffixes finds the suffixes level by level: that of a node below another
+// extends the one of the other. With them the trie is an automaton of Aho and
+// Corasick.
+func (v *vocabulary) fillSuffixes() {
+	v.depths = make([]uint8, len(v.labels))
+	v.suffixes = make([]node, len(v.labels))
+	for n := range node(len(v.labels)) {
+		for c := v.nodes[n].below; c < v.nodes[n+1].below; c++ {
+			v.depths[c] = v.depths[n] + 1
+			if n != 0 {
+				v.suffixes[c] = v.extend(v.suffixes[n], v.labels[c])
+			}
 		}
 	}
 }
