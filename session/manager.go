@@ -231,8 +231,7 @@ func (m *Manager) Use() Use {
 // Create makes a session, whose first frame is committed when it returns.
 // Errors are *InvalidError, ErrOverloaded, ErrShutdown and the store's.
 func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Session, error) {
-	info := newInfo(who, spec.withDefaults(m.opts.Retain))
-	spec = info.Spec
+	spec = spec.withDefaults(m.opts.Retain)
 	if err := spec.validate(m.opts.Retain); err != nil {
 		return nil, err
 	}
@@ -240,7 +239,8 @@ func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Sessio
 	if err != nil {
 		return nil, err
 	}
-	cut, err := chunker.New(spec.Unit, spec.Encoding)
+	info := newInfo(who, spec)
+	cut, err := chunker.New(spec.Unit, info.Spec.Encoding)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +270,7 @@ func (m *Manager) reserve(spec Spec) error {
 	return nil
 }
 
-// newInfo settles what a new session is.
+// newInfo settles what a new session is, its encoding too.
 func newInfo(who Principal, spec Spec) Info {
 	info := Info{
 		ID:        NewID(),
