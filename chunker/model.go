@@ -10,9 +10,9 @@ import (
 
 // EncodingForModel returns the encoding of a model's tokens. It is known for
 // OpenAI's models, by the names that their providers have for them: a path
-// before the name ("openai/gpt-4o") and a variant behind it ("gpt-oss:20b") do
-// not count, and a fine-tuned model ("ft:gpt-4o-mini:acme::1") has the encoding
-// of its base. For any other model, and for one whose encoding is none of
+// before the name ("openai/gpt-4o"), a variant behind it ("gpt-oss:20b"), case
+// and blanks around it do not count, and a fine-tuned model
+// ("ft:gpt-4o-mini:acme::1") has the encoding of its base. For any other model, and for one whose encoding is none of
 // Encodings, it is DefaultEncoding, which only approximates that model's tokens,
 // and known is false.
 //
@@ -27,12 +27,13 @@ func EncodingForModel(model string) (encoding string, known bool) {
 	return encoding, true
 }
 
-// baseModel returns the name of model without what stands around it.
+// baseModel returns the name of model in lower case, without what stands around
+// it.
 func baseModel(model string) string {
-	name := model[strings.LastIndexByte(model, '/')+1:]
-	name = strings.TrimPrefix(name, "ft:")
+	name := strings.ToLower(model[strings.LastIndexByte(model, '/')+1:])
+	name = strings.TrimPrefix(strings.TrimSpace(name), "ft:")
 	name, _, _ = strings.Cut(name, ":")
-	return name
+	return strings.TrimSpace(name)
 }
 
 // encodingOfFamily returns the encoding of the longest prefix of name that has

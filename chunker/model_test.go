@@ -18,6 +18,7 @@ func TestEncodingForModel(t *testing.T) {
 			"gpt-4o", "gpt-4o-2024-05-13", "gpt-4o-mini", "chatgpt-4o-latest", "o1", "o1-preview", "o1-pro", "o3", "o3-mini-2025-01-31", "o4-mini", "o4-mini-high",
 			"ft:gpt-4o", "ft:gpt-4o-mini-2024-07-18:my-org:custom_suffix:id", "ft:gpt-4.1-mini-2025-04-14:org::7p4l",
 			"openai/gpt-4o", "openrouter/openai/gpt-4.1:free", "openai/ft:gpt-4o-mini:org::1", "azure/gpt-4o",
+			"GPT-4o", "OpenAI/GPT-4.1-Mini", " gpt-4o\n", "openai/ FT:GPT-4o :x",
 		},
 		"cl100k_base": {
 			"gpt-4", "gpt-4-0314", "gpt-4-32k", "gpt-4-turbo", "gpt-4-turbo-2024-04-09", "gpt-3.5", "gpt-3.5-turbo", "gpt-3.5-turbo-0125",
@@ -33,7 +34,7 @@ func TestEncodingForModel(t *testing.T) {
 		}
 	}
 	for _, model := range []string{
-		"", "/", ":", "ft:", "demo", "m", "gpt", "gpt-", "gpt-6", "gpt-50", "gpt-4x", "gpt-4.7", "GPT-4o", " gpt-4o", "gpt-4o/", "o", "o2", "o11", "o3x", "o4", "gpt4",
+		"", "/", ":", "ft:", "demo", "m", "gpt", "gpt-", "gpt-6", "gpt-50", "gpt-4x", "gpt-4.7", "gpt 4o", "gpt-4o/", "o", "o2", "o11", "o3x", "o4", "gpt4",
 		"llama-3.3-70b-instruct", "meta-llama/Llama-3.1-8B", "claude-sonnet-4-5", "anthropic/claude-3.5-sonnet", "gemini-2.5-pro", "deepseek-chat", "qwen3:8b",
 		"gpt2", "davinci", "text-davinci-003", "code-davinci-002", "text-davinci-edit-001", "davinci:ft-acme-2023-01-01", "cl100k_base", "gpt-4o\x00", "\xff",
 	} {
