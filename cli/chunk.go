@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -28,13 +29,13 @@ const pieceBytes = 64 << 10
 // chunkCommand cuts a text. No variable of the environment sets its flags:
 // what a filter makes of a text is for its command line alone to say.
 type chunkCommand struct {
-	File     string `arg:"" optional:"" help:"What to cut. Without it, or with -, standard input."`
-	Unit     string `short:"u" default:"token" env:"-" help:"What to cut it into: ${units}."`
-	Encoding string `env:"-" xor:"vocabulary" placeholder:"o200k_base" help:"Encoding of the unit token: ${encodings}; o200k_base if none is named."`
-	Model    string `env:"-" xor:"vocabulary" placeholder:"gpt-4o" help:"A model whose encoding to take; one that is not known counts as o200k_base."`
-	JSON     bool   `name:"json" env:"-" help:"One JSON object a line."`
-	Count    bool   `env:"-" help:"Only the totals: bytes, chunks, units, capped and invalid."`
-	Quiet    bool   `short:"q" env:"-" help:"Say nothing on standard error, but for errors."`
+	File     string   `arg:"" optional:"" help:"What to cut. Without it, or with -, standard input."`
+	Unit     nameFlag `short:"u" default:"token" env:"-" example:"word" help:"What to cut it into: ${units}."`
+	Encoding nameFlag `env:"-" placeholder:"NAME" example:"o200k_base" help:"Encoding of the unit token: ${encodings}; o200k_base if none is named."`
+	Model    nameFlag `env:"-" placeholder:"NAME" example:"gpt-4o" help:"A model whose encoding to take, such as gpt-4o; one that is not known counts as o200k_base."`
+	JSON     bool     `name:"json" env:"-" help:"One JSON object a line."`
+	Count    bool     `env:"-" help:"Only the totals: bytes, chunks, units, capped and invalid."`
+	Quiet    bool     `short:"q" env:"-" help:"No progress, totals and notes on standard error; errors only."`
 }
 
 // Help is what --help tells beside the flags.
@@ -51,7 +52,7 @@ The units:
   rune      a Unicode code point
   grapheme  what a reader takes for one character, such as a whole emoji
   token     a token of a model's encoding; tokens that share a character stand in one chunk
-  word      a word, a blank or a sign of punctuation
+  word      a word, a run of blanks, or a sign
   line      a line with its end
 
 The deltas of a model are no unit here, since a file has none. A chunk is printed as soon as no further text can move its end. Bytes that are not UTF-8 become U+FFFD. What a terminal would obey or hide is escaped, so any text can be looked at.`
@@ -69,13 +70,18 @@ func (c *chunkCommand) Validate() error {
 	case unit == chunker.Delta:
 		return fmt.Errorf("--unit=delta: a text has no deltas until a model sends it; want %s", list(chunkUnits()))
 	case !slices.Contains(chunkUnits(), unit):
-		return fmt.Errorf("--unit: there is no unit %q; want %s", c.Unit, list(chunkUnits()))
+		if lower := chunker.Unit(strings.ToLower(string(unit))); slices.Contains(chunkUnits(), lower) {
+			return fmt.Errorf("--unit: there is no unit %q; did you mean %s?", unit, lower)
+		}
+		return fmt.Errorf("--unit: there is no unit %q; want %s", unit, list(chunkUnits()))
 	case unit != chunker.Token && c.Encoding != "":
 		return fmt.Errorf("--encoding goes with --unit=token, not with --unit=%s", unit)
 	case unit != chunker.Token && c.Model != "":
 		return fmt.Errorf("--model goes with --unit=token, not with --unit=%s", unit)
+	case c.Encoding != "" && c.Model != "":
+		return errors.New("--model chooses the encoding itself; give it or --encoding")
 	}
-	if _, err := chunker.ParseEncoding(c.Encoding); err != nil {
+	if _, err := chunker.ParseEncoding(string(c.Encoding)); err != nil {
 		return fmt.Errorf("--encoding: there is no encoding %q; want %s", c.Encoding, list(chunker.Encodings()))
 	}
 	if c.File == "" || c.File == "-" {
@@ -153,27 +159,43 @@ func (c *chunkCommand) run(ctx context.Context, s streams) error {
 		out:      bufio.NewWriterSize(s.out, pieceBytes),
 		json:     c.JSON,
 		silent:   c.Count,
+		unit:     unit,
 		encoding: encoding,
 	}
 	var progress *meter
-	if seen && !onTerminal(s.out) {
-		progress = newMeter(s.err, time.Now, bytesAhead(in), unit)
+	// Behind a pipe may be a pager, which has the terminal for itself.
+	if seen && !isTerminal(in) && (c.Count || intoFile(s.out)) {
+		width := func() int { return columns(s.err) }
+		progress = newMeter(s.err, time.Now, width, bytesAhead(in), unit)
 	}
-	if err := p.cut(ctx, cutter, in, progress); err != nil {
+	err = p.cut(ctx, cutter, in, progress)
+	interrupted := errors.Is(err, context.Canceled)
+	if err != nil && !interrupted {
 		return err
 	}
 	if c.Count {
 		if err := p.printTotals(); err != nil {
 			return err
 		}
-	} else if seen {
+	}
+	if interrupted {
+		if seen {
+			fmt.Fprintf(notes, "\nInterrupted after %s: what is printed is not the whole.\n", counted(p.totals.in, "byte"))
+		}
+		return err
+	}
+	if seen && !c.Count {
 		fmt.Fprintln(notes, p.totals.sentence(unit, encoding))
 	}
 	if n := p.totals.capped; n > 0 {
 		fmt.Fprintf(notes, "Cut at the longest length of a %s, not where the text ends one: %s.\n", unit, counted(n, "time"))
 	}
 	if n := p.totals.invalid(); n > 0 {
-		fmt.Fprintf(notes, "Not valid UTF-8, and shown as U+FFFD: %s.\n", counted(n, "byte"))
+		hint := ""
+		if p.utf16 {
+			hint = " The text looks like UTF-16."
+		}
+		fmt.Fprintf(notes, "Not valid UTF-8, and shown as U+FFFD: %s.%s\n", counted(n, "byte"), hint)
 	}
 	return nil
 }
@@ -181,9 +203,9 @@ func (c *chunkCommand) run(ctx context.Context, s streams) error {
 // encoding returns that of the flags, and notes a model that is not known.
 func (c *chunkCommand) encoding(notes io.Writer) string {
 	if c.Model == "" {
-		return cmp.Or(c.Encoding, chunker.DefaultEncoding)
+		return cmp.Or(string(c.Encoding), chunker.DefaultEncoding)
 	}
-	encoding, known := chunker.EncodingForModel(c.Model)
+	encoding, known := chunker.EncodingForModel(string(c.Model))
 	if !known {
 		fmt.Fprintf(notes, "The encoding of the model %q is not known: its tokens are approximated with %s.\n", c.Model, encoding)
 	}
@@ -194,6 +216,17 @@ func (c *chunkCommand) encoding(notes io.Writer) string {
 func onTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	return ok && isTerminal(file)
+}
+
+// intoFile reports whether what is written to w is only kept or dropped, not
+// shown or read meanwhile.
+func intoFile(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok || isTerminal(file) {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && (info.Mode().IsRegular() || info.Mode()&os.ModeCharDevice != 0) // such as /dev/null
 }
 
 // bytesAhead returns how much of a file is to be read, or 0 if that is not
@@ -254,22 +287,32 @@ func grouped(n int64) string {
 type printer struct {
 	out      *bufio.Writer
 	json     bool
-	silent   bool   // count only
+	silent   bool // count only
+	unit     chunker.Unit
 	encoding string // empty if the unit has no tokens
 	totals   totals
+	utf16    bool // the text starts with a byte order mark of UTF-16
 
 	line []byte // reused
 	ids  []int  // reused
 }
 
 // cut reads r to its end and prints its chunks, those that became certain by
-// one Read at once. It returns ctx's error when ctx is done first.
+// one Read at once. It returns ctx's error when ctx is done first; then the
+// totals are those of the text so far.
 func (p *printer) cut(ctx context.Context, c chunker.Chunker, r io.Reader, progress *meter) error {
 	defer progress.erase()
+	defer func() {
+		p.totals.out += int64(len(c.Held())) // after an error
+		p.totals.capped = int64(c.Capped())
+	}()
 	var chunks []chunker.Chunk
 	for piece, err := range pieces(ctx, r) {
 		if err != nil {
 			return err
+		}
+		if p.totals.in == 0 {
+			p.utf16 = bytes.HasPrefix(piece, []byte("\xff\xfe")) || bytes.HasPrefix(piece, []byte("\xfe\xff"))
 		}
 		p.totals.in += int64(len(piece))
 		chunks = c.Push(chunks[:0], string(piece))
@@ -278,9 +321,7 @@ func (p *printer) cut(ctx context.Context, c chunker.Chunker, r io.Reader, progr
 		}
 		progress.show(&p.totals)
 	}
-	err := p.print(c.Flush(chunks[:0]))
-	p.totals.capped = int64(c.Capped())
-	return err
+	return p.print(c.Flush(chunks[:0]))
 }
 
 // pieces yields what each Read of r gives, valid until the next one. A Read
@@ -384,9 +425,15 @@ func (p *printer) appendLine(dst []byte, c *chunker.Chunk) []byte {
 // printTotals prints them instead of chunks.
 func (p *printer) printTotals() error {
 	t := &p.totals
+	head, withEncoding := "unit\t%s\n", "encoding\t%s\n"
 	form := "bytes\t%d\nchunks\t%d\nunits\t%d\ncapped\t%d\ninvalid\t%d\n"
 	if p.json {
-		form = `{"bytes":%d,"chunks":%d,"units":%d,"capped":%d,"invalid":%d}` + "\n"
+		head, withEncoding = `{"unit":"%s",`, `"encoding":"%s",`
+		form = `"bytes":%d,"chunks":%d,"units":%d,"capped":%d,"invalid":%d}` + "\n"
+	}
+	fmt.Fprintf(p.out, head, p.unit)
+	if p.encoding != "" {
+		fmt.Fprintf(p.out, withEncoding, p.encoding)
 	}
 	fmt.Fprintf(p.out, form, t.in, t.chunks, t.units, t.capped, t.invalid())
 	return p.out.Flush()

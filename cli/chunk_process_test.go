@@ -117,7 +117,7 @@ func TestChunkMuch(t *testing.T) {
 	f.in.Close()
 	rest, status := f.end()
 	units := parts * 2000 * 17
-	want := fmt.Sprintf("bytes\t%d\nchunks\t%d\nunits\t%d\ncapped\t0\ninvalid\t0\n", parts*len(part), units, units)
+	want := fmt.Sprintf("unit\tgrapheme\nbytes\t%d\nchunks\t%d\nunits\t%d\ncapped\t0\ninvalid\t0\n", parts*len(part), units, units)
 	if status != 0 || rest != want || f.notes.Len() > 0 {
 		t.Errorf("status %d, %q and %q, want %q", status, rest, &f.notes, want)
 	}
@@ -132,6 +132,27 @@ func TestChunkInterrupt(t *testing.T) {
 	f.Process.Signal(os.Interrupt)
 	if rest, status := f.end(); status != 130 || rest != "" || f.notes.Len() > 0 {
 		t.Errorf("status %d, %q and %q, want 130 and nothing", status, rest, &f.notes)
+	}
+}
+
+// Counts are told of what was read until Ctrl-C.
+func TestChunkInterruptCount(t *testing.T) {
+	f := newFilter(t, "chunk", "--unit=grapheme", "--count")
+	defer f.in.Close()
+	const read = 1 << 20
+	text := strings.Repeat("é", read/2)
+	// That much more is in the pipe and in buffers at most.
+	io.WriteString(f.in, text+text[:4*pieceBytes])
+	f.Process.Signal(os.Interrupt)
+	rest, status := f.end()
+	var bytes, chunks, units, capped, invalid int
+	n, err := fmt.Sscanf(rest, "unit\tgrapheme\nbytes\t%d\nchunks\t%d\nunits\t%d\ncapped\t%d\ninvalid\t%d\n", &bytes, &chunks, &units, &capped, &invalid)
+	if status != 130 || n != 5 || f.notes.Len() > 0 {
+		t.Fatalf("status %d, %q (%v) and %q, want 130 and the totals", status, rest, err, &f.notes)
+	}
+	// The last one is not certain to be whole.
+	if bytes < read || units != chunks || units != (bytes-1)/2 || capped+invalid != 0 {
+		t.Errorf("totals %q, want %d bytes or more, a unit for each two, none invalid", rest, read)
 	}
 }
 

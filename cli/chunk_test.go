@@ -46,6 +46,7 @@ func chunk(t *testing.T, text string, args ...string) (status int, out, notes st
 
 func TestChunkUnits(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
+		{"--count --json --model=openai/GPT-4", "\n" + `{"unit":"token","encoding":"cl100k_base","bytes":51,"chunks":17,"units":28,"capped":0,"invalid":0}` + "\n"},
 		{"", `
 1	"Hello"	13225
 2	","	11
@@ -82,7 +83,7 @@ func TestChunkUnits(t *testing.T) {
 16	" q"	2874
 17	"\u0303"	136,225
 `},
-		{"--model=gpt-4 --count", "\nbytes\t51\nchunks\t17\nunits\t28\ncapped\t0\ninvalid\t0\n"},
+		{"--model=gpt-4 --count", "\nunit\ttoken\nencoding\tcl100k_base\nbytes\t51\nchunks\t17\nunits\t28\ncapped\t0\ninvalid\t0\n"},
 		{"--unit=grapheme", `
 1	"H"
 2	"e"
@@ -161,8 +162,8 @@ func TestChunkUnits(t *testing.T) {
 {"id":1,"text":"Hello, 世界! 👩‍👩‍👧 don’t\r\n","units":1,"last":1}
 {"id":2,"text":"🐋 q̃","units":1,"last":2}
 `},
-		{"--count", "\nbytes\t51\nchunks\t15\nunits\t19\ncapped\t0\ninvalid\t0\n"},
-		{"--count --json -u line", "\n" + `{"bytes":51,"chunks":2,"units":2,"capped":0,"invalid":0}` + "\n"},
+		{"--count", "\nunit\ttoken\nencoding\to200k_base\nbytes\t51\nchunks\t15\nunits\t19\ncapped\t0\ninvalid\t0\n"},
+		{"--count --json -u line", "\n" + `{"unit":"line","bytes":51,"chunks":2,"units":2,"capped":0,"invalid":0}` + "\n"},
 	} {
 		status, out, notes := chunk(t, chunkSample, strings.Fields(test.args)...)
 		if want := test.want[1:]; status != 0 || out != want || notes != "" {
@@ -403,7 +404,13 @@ func TestBadChunk(t *testing.T) {
 		{"encoding", []string{"--encoding=gpt2"}, `there is no encoding "gpt2"; want cl100k_base`},
 		{"encoding of another unit", []string{"--unit=rune", "--encoding=o200k_base"}, "--encoding goes with --unit=token"},
 		{"model of another unit", []string{"--unit=line", "--model=gpt-4o"}, "--model goes with --unit=token"},
-		{"both", []string{"--model=gpt-4o", "--encoding=o200k_base"}, "--encoding and --model can't be used together"},
+		{"both", []string{"--model=gpt-4o", "--encoding=o200k_base"}, "--model chooses the encoding itself; give it or --encoding"},
+		{"unit in other case", []string{"--unit=Token"}, `there is no unit "Token"; did you mean token?`},
+		{"unit without a value", []string{"--unit"}, "--unit: wants a name, such as word"},
+		{"model without a value", []string{file, "--model"}, "--model: wants a name, such as gpt-4o"},
+		{"empty model", []string{"--model=", file}, "--model: wants a name, such as gpt-4o"},
+		{"empty encoding", []string{"--unit=rune", "--encoding="}, "--encoding: wants a name, such as o200k_base"},
+		{"model that is a flag", []string{"--model", "--json"}, "--model: wants a name, such as gpt-4o"},
 		{"no file", []string{file + "x"}, "there is no file"},
 		{"directory", []string{folder}, "is a directory; name a file in it"},
 		{"two files", []string{file, file}, "unexpected argument"},
@@ -413,7 +420,7 @@ func TestBadChunk(t *testing.T) {
 			var out, complaint bytes.Buffer
 			status := run(t.Context(), append([]string{"chunk"}, test.args...), streams{out: &out, err: &complaint})
 			got := complaint.String()
-			if status != 2 || !strings.HasPrefix(got, "tokenrelay: ") || !strings.Contains(got, test.want) || strings.Count(got, "\n") != 2 || out.Len() > 0 {
+			if status != 2 || !strings.HasPrefix(got, "tokenrelay: ") || !strings.Contains(got, test.want) || !strings.HasSuffix(got, "\nSee tokenrelay chunk --help.\n") || strings.Count(got, "\n") != 2 || out.Len() > 0 {
 				t.Errorf("status %d and %q, want 2 and %q", status, got, test.want)
 			}
 		})
@@ -438,6 +445,9 @@ func TestChunkNotes(t *testing.T) {
 		{"a\xffb\xe4\xb8", "", "Not valid UTF-8, and shown as U+FFFD: 3 bytes.\n"},
 		{"a\xff", "--count", "Not valid UTF-8, and shown as U+FFFD: 1 byte.\n"},
 		{"a\xff", "--quiet", ""},
+		{"\xff\xfeh\x00i\x00", "", "Not valid UTF-8, and shown as U+FFFD: 2 bytes. The text looks like UTF-16.\n"},
+		{"\xfe\xff\x00h\x00i", "-u line", "Not valid UTF-8, and shown as U+FFFD: 2 bytes. The text looks like UTF-16.\n"},
+		{"\ufeffhi\xff", "", "Not valid UTF-8, and shown as U+FFFD: 1 byte.\n"},
 		{"\ufffd", "", ""},
 		{strings.Repeat("x", 5000), "-u line", "Cut at the longest length of a line, not where the text ends one: 1 time.\n"},
 		{"a", "--model=gpt-4o", ""},
@@ -457,7 +467,9 @@ func TestMeter(t *testing.T) {
 	var now time.Time
 	clock := func() time.Time { return now }
 	var screen bytes.Buffer
-	m := newMeter(&screen, clock, 4_000_000, chunker.Token)
+	width := 0
+	columns := func() int { return width }
+	m := newMeter(&screen, clock, columns, 4_000_000, chunker.Token)
 	show := func(after time.Duration, in, units int64, want string) {
 		t.Helper()
 		now = time.Time{}.Add(after)
@@ -478,12 +490,19 @@ func TestMeter(t *testing.T) {
 	if got := screen.String(); got != eraseLine {
 		t.Errorf("erased with %q, want %q once", got, eraseLine)
 	}
-	m = newMeter(&screen, clock, 0, chunker.Line)
+	m = newMeter(&screen, clock, columns, 0, chunker.Line)
 	show(10*time.Second, 3_000_000, 7, eraseLine+"3.0 MB, 3.0 MB/s, 7 lines")
+	// What would wrap could not be taken away.
+	for columns, want := range map[int]string{80: "3.0 MB, 0.3 MB/s, 7 lines", 26: "3.0 MB, 0.3 MB/s, 7 lines", 25: "3.0 MB, 0.3 MB/s, 7 line", 1: ""} {
+		width, m.shown = columns, time.Time{}
+		m.start = time.Time{}
+		show(10*time.Second, 3_000_000, 7, eraseLine+want)
+	}
+	width = 0
 	// It shows what is cut, and is gone when that ends, however it does.
 	for name, ctx := range map[string]context.Context{"end": t.Context(), "interrupted": cancelled(t)} {
 		screen.Reset()
-		m = newMeter(&screen, func() time.Time { now = now.Add(time.Second); return now }, 0, chunker.Rune)
+		m = newMeter(&screen, func() time.Time { now = now.Add(time.Second); return now }, columns, 0, chunker.Rune)
 		c, err := chunker.New(chunker.Rune, "")
 		if err != nil {
 			t.Fatal(err)

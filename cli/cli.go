@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, s streams) (status int) {
 	complain := &terminalWriter{w: s.err}
 	command, err := parse(&c, args, s)
 	if err != nil {
-		fmt.Fprintf(complain, "tokenrelay: %v\nSee tokenrelay --help.\n", err)
+		fmt.Fprintf(complain, "tokenrelay: %v\nSee %s --help.\n", err, helpFor(err))
 		return 2
 	}
 	err = command(ctx)

@@ -52,6 +52,31 @@ func newParser(c *commands, s streams) *kong.Kong {
 	return k
 }
 
+// helpFor returns the command whose help tells what err, which parse gave, is
+// about.
+func helpFor(err error) string {
+	if wrong, ok := errors.AsType[*kong.ParseError](err); ok {
+		if command := wrong.Context.Selected(); command != nil {
+			return command.FullPath()
+		}
+	}
+	return "tokenrelay"
+}
+
+// A nameFlag is a name. An empty one is refused, unlike that of a flag which is
+// not there. The flag's tag example holds one.
+type nameFlag string
+
+// Decode implements kong.MapperValue.
+func (n *nameFlag) Decode(c *kong.DecodeContext) error {
+	value, err := c.Scan.PopValue("name")
+	if err != nil || value.String() == "" {
+		return fmt.Errorf("wants a name, such as %s", c.Value.Tag.Get("example"))
+	}
+	*n = nameFlag(value.String())
+	return nil
+}
+
 // A configFlag names the configuration file.
 type configFlag = kong.ConfigFlag
 

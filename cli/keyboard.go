@@ -47,6 +47,19 @@ func openKeyboard(in *os.File, out io.Writer) *keyboard {
 
 func isTerminal(f *os.File) bool { return f != nil && term.IsTerminal(int(f.Fd())) }
 
+// columns returns the width of a terminal, or 0 if w is none or does not tell.
+func columns(w io.Writer) int {
+	file, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(file.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
 // Close gives the terminal back.
 func (k *keyboard) Close() {
 	if k.restore != nil {

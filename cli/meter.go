@@ -24,14 +24,15 @@ const eraseLine = "\r\x1b[K"
 type meter struct {
 	w     io.Writer
 	now   func() time.Time
-	size  int64 // of the text in bytes; 0 if it is not known
+	width func() int // of the terminal in columns; 0 if it is not known
+	size  int64      // of the text in bytes; 0 if it is not known
 	unit  chunker.Unit
 	start time.Time
 	shown time.Time // zero if nothing is on the terminal
 }
 
-func newMeter(w io.Writer, now func() time.Time, size int64, unit chunker.Unit) *meter {
-	return &meter{w: w, now: now, size: size, unit: unit, start: now()}
+func newMeter(w io.Writer, now func() time.Time, width func() int, size int64, unit chunker.Unit) *meter {
+	return &meter{w: w, now: now, width: width, size: size, unit: unit, start: now()}
 }
 
 // show may be called as often as there is something new.
@@ -52,7 +53,13 @@ func (m *meter) show(t *totals) {
 	if m.size > 0 {
 		line = fmt.Sprintf("%.1f of %.1f MB, %d%%", done, float64(m.size)/mega, min(100*t.in/m.size, 100))
 	}
-	fmt.Fprintf(m.w, "%s%s, %.1f MB/s, %s", eraseLine, line, speed, counted(t.units, string(m.unit)))
+	line = fmt.Sprintf("%s, %.1f MB/s, %s", line, speed, counted(t.units, string(m.unit)))
+	if width := m.width(); width > 0 {
+		// Only one line can be erased. Some terminals wrap once the last
+		// column is written.
+		line = line[:min(len(line), width-1)]
+	}
+	io.WriteString(m.w, eraseLine+line)
 }
 
 // erase leaves the terminal as it was.
