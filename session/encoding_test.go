@@ -1,7 +1,10 @@
 package session_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -73,6 +76,43 @@ func TestEncodingOfModelCuts(t *testing.T) {
 			source.finish()
 			if got := kinds(readAll(t, s, 0)); got != want {
 				t.Errorf("%s: %s, want %s", model, got, want)
+			}
+		})
+	}
+}
+
+// The log tells the encoding of a session, and of a unit that was capped, if
+// there is one.
+func TestEncodingLogged(t *testing.T) {
+	for _, test := range []struct {
+		spec session.Spec
+		want string
+	}{
+		{
+			session.Spec{Source: text("亚洲" + strings.Repeat("AV", 2000)), Encoding: "o200k_harmony"},
+			`msg="session created" session=ID source=text unit=token encoding=o200k_harmony encoding_source=request` + "\n" +
+				`msg="unit cut at its longest length" session=ID unit=token encoding=o200k_harmony` + "\n",
+		},
+		{
+			session.Spec{Source: text(strings.Repeat("x", 5000)), Unit: chunker.Line},
+			`msg="session created" session=ID source=text unit=line` + "\n" +
+				`msg="unit cut at its longest length" session=ID unit=line` + "\n",
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+					return slog.Attr{}
+				}
+				return a
+			}}))
+			s := create(t, start(t, session.Options{Logger: logger}), test.spec)
+			readAll(t, s, 0)
+			synctest.Wait()
+			got := strings.ReplaceAll(log.String(), s.Info().ID.String()[:8], "ID")
+			if !strings.HasPrefix(got, test.want) {
+				t.Errorf("logged\n%swant\n%s", got, test.want)
 			}
 		})
 	}

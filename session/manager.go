@@ -332,8 +332,18 @@ func (m *Manager) create(ctx context.Context, info Info, source Source, cut chun
 		return nil, errors.Join(ErrShutdown, m.store.Remove(context.WithoutCancel(ctx), info.ID, Deleted))
 	}
 	m.bytes.add(int64(len(wire)))
-	m.opts.Logger.Info("session created", "session", info.ID, "source", spec.Source.Type, "unit", spec.Unit)
+	m.opts.Logger.Info("session created", "session", info.ID, "source", spec.Source.Type, "unit", spec.Unit,
+		logged("encoding", spec.Encoding), logged("encoding_source", string(info.EncodingSource)))
 	return s, nil
+}
+
+// logged returns an attribute, or the one that handlers leave out if value is
+// empty.
+func logged(key, value string) slog.Attr {
+	if value == "" {
+		return slog.Attr{}
+	}
+	return slog.String(key, value)
 }
 
 // Get returns a principal's session. Errors are ErrNotFound, also for the

@@ -553,7 +553,7 @@ func (p *pump) tell() {
 	}
 	spec := p.s.info.Spec
 	if p.told == 0 {
-		p.logger.Info("unit cut at its longest length", "session", p.s.info.ID, "unit", spec.Unit, "encoding", spec.Encoding)
+		p.logger.Info("unit cut at its longest length", "session", p.s.info.ID, "unit", spec.Unit, logged("encoding", spec.Encoding))
 	}
 	p.events.Capped(spec.Unit, spec.Encoding, p.capped-p.told)
 	p.told = p.capped
