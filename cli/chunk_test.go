@@ -197,7 +197,7 @@ func TestChunkDocs(t *testing.T) {
 			if !ok {
 				continue
 			}
-			args, column := strings.CutSuffix(args, " | cut -f2 | paste -sd' '")
+			args, column := strings.CutSuffix(args, " | cut -f2 | paste -sd' ' -")
 			_, got, _ := chunk(t, text, strings.Fields(strings.TrimSuffix(args, " sample.txt"))...)
 			if column {
 				var texts []string
