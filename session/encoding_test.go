@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -86,17 +87,21 @@ func TestEncodingOfModelCuts(t *testing.T) {
 func TestEncodingLogged(t *testing.T) {
 	for _, test := range []struct {
 		spec session.Spec
-		want string
+		want []string // in any order
 	}{
 		{
 			session.Spec{Source: text("亚洲" + strings.Repeat("AV", 2000)), Encoding: "o200k_harmony"},
-			`msg="session created" session=ID source=text unit=token encoding=o200k_harmony encoding_source=request` + "\n" +
-				`msg="unit cut at its longest length" session=ID unit=token encoding=o200k_harmony` + "\n",
+			[]string{
+				`msg="session created" session=ID source=text unit=token encoding=o200k_harmony encoding_source=request`,
+				`msg="unit cut at its longest length" session=ID unit=token encoding=o200k_harmony`,
+			},
 		},
 		{
 			session.Spec{Source: text(strings.Repeat("x", 5000)), Unit: chunker.Line},
-			`msg="session created" session=ID source=text unit=line` + "\n" +
-				`msg="unit cut at its longest length" session=ID unit=line` + "\n",
+			[]string{
+				`msg="session created" session=ID source=text unit=line`,
+				`msg="unit cut at its longest length" session=ID unit=line`,
+			},
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -111,8 +116,10 @@ func TestEncodingLogged(t *testing.T) {
 			readAll(t, s, 0)
 			synctest.Wait()
 			got := strings.ReplaceAll(log.String(), s.Info().ID.String()[:8], "ID")
-			if !strings.HasPrefix(got, test.want) {
-				t.Errorf("logged\n%swant\n%s", got, test.want)
+			for _, want := range test.want {
+				if !slices.Contains(strings.Split(got, "\n"), want) {
+					t.Errorf("logged\n%swant\n%s", got, want)
+				}
 			}
 		})
 	}
