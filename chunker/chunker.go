@@ -20,14 +20,14 @@ const (
 
 	// Token is a token of the chosen encoding, as tiktoken gives for ordinary
 	// text: what looks like a special token is none. Tokens that share a
-	// character stand in one chunk. Where 1 KiB would have to be held, the
-	// tokens are those of a text that ends there.
+	// character stand in one chunk. Where more than 1 KiB would have to
+	// be held, they are divided as if the text ended there.
 	Token Unit = "token"
 
 	// Word is a word of UAX #29, or what stands between two: blanks, a newline,
 	// a punctuation mark. No dictionary is asked, so a Han character is a word
 	// of its own, and so is a letter of Hiragana or Thai. One that is longer
-	// than 1 KiB, or whose end that much text does not decide, is cut there at
+	// than 512 bytes, or whose end that much text does not decide, is cut there at
 	// a code point.
 	Word Unit = "word"
 
@@ -125,7 +125,8 @@ func (e *EncodingUnitError) Error() string {
 // A Chunk is a run of one or more whole units.
 type Chunk struct {
 	// Text is valid UTF-8 and never empty. Chunks of one chunker may
-	// share memory: some hundred bytes of it, or what one Push was given.
+	// share memory: some hundred bytes of it, or what one Push was given and
+	// what was held before it.
 	Text string
 
 	// Units is the number of units in Text. It is more than 1 only for tokens
@@ -157,9 +158,9 @@ type Chunker interface {
 	Flush(dst []Chunk) []Chunk
 
 	// Held returns the accepted text that is in no chunk yet. Its length is
-	// bounded: by 3 bytes for Rune and Delta, 256 for Grapheme, 1 KiB for Token
-	// and Word, 4 KiB for Line, and for the last four 3 bytes more for an
-	// incomplete character.
+	// bounded: by 3 bytes of an incomplete character for Rune and Delta, and by
+	// these and 256 bytes for Grapheme, 512 for Word, 1 KiB for Token, 4 KiB
+	// for Line.
 	//
 	// Held text does not say how the chunker came to hold it: a new chunker
 	// that is given Held need not go on with the same chunks. To rebuild a

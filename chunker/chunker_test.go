@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -70,7 +71,7 @@ var variants = []variant{
 	{chunker.Grapheme, "", 256 + 3, 256},
 	{chunker.Token, "cl100k_base", 1024 + 3, 1024},
 	{chunker.Token, "o200k_base", 1024 + 3, 1024},
-	{chunker.Word, "", 1024 + 3, 1024},
+	{chunker.Word, "", 512 + 3, 512},
 	{chunker.Line, "", 4096 + 3, 4096},
 	{chunker.Delta, "", 3, 8192},
 }
@@ -220,6 +221,7 @@ func TestAtOnce(t *testing.T) {
 		{chunker.Line, []string{"a", "\n", "b\nc\r", "\n", "\r", "d"}, []string{"", "a\n", "b\n", "c\r\n", "", "\r"}},
 		{chunker.Delta, []string{"a", "", "bc", "\xe4\xb8", "\xadd\xe4", "x"}, []string{"a", "", "bc", "", "中d", "\ufffdx"}},
 		{chunker.Token, []string{"Hel", "lo", " world", ", 123", "4", "!", "\n", "\n", "x", " "}, []string{"", "", "Hello", " world|,| |123", "", "4", "", "", "!\n\n", "x"}},
+		{chunker.Token, []string{"\u3000\u202f\t", "x"}, []string{"\u3000|\u202f", ""}},
 		{chunker.Token, []string{"we", "'", "l", "l", " ABC", "d", "'S", "."}, []string{"", "", "", "we|'ll", "", "", " ABC|d|'S", ""}},
 	}
 	for _, tt := range tests {
@@ -292,13 +294,13 @@ func TestCapped(t *testing.T) {
 		{chunker.Grapheme, "é" + strings.Repeat("\u0301", 128), []int{256, 2}, 1},
 		{chunker.Grapheme, "é" + strings.Repeat("\u0301", 127), []int{256}, 0},
 		{chunker.Grapheme, "é" + strings.Repeat("\u0301", 127) + "\r\nb", []int{256, 2, 1}, 0},
-		{chunker.Word, strings.Repeat("a", 1024), []int{1024}, 0},
-		{chunker.Word, strings.Repeat("a", 1024) + " b", []int{1024, 1, 1}, 0},
-		{chunker.Word, strings.Repeat("a", 1025), []int{1024, 1}, 1},
-		{chunker.Word, strings.Repeat("a", 1025) + " b", []int{1024, 1, 1, 1}, 1},
-		{chunker.Word, "a" + strings.Repeat("é", 512) + " ", []int{1023, 2, 1}, 1},
-		{chunker.Word, "a." + strings.Repeat("\u0301", 511) + " b", []int{1, 1023, 1, 1}, 0},
-		{chunker.Word, "a." + strings.Repeat("\u0301", 512) + "b", []int{1024, 2, 1}, 1}, // a mark too many to see whether a letter follows
+		{chunker.Word, strings.Repeat("a", 512), []int{512}, 0},
+		{chunker.Word, strings.Repeat("a", 512) + " b", []int{512, 1, 1}, 0},
+		{chunker.Word, strings.Repeat("a", 513), []int{512, 1}, 1},
+		{chunker.Word, strings.Repeat("a", 513) + " b", []int{512, 1, 1, 1}, 1},
+		{chunker.Word, "a" + strings.Repeat("é", 256) + " ", []int{511, 2, 1}, 1},
+		{chunker.Word, "a." + strings.Repeat("\u0301", 255) + " b", []int{1, 511, 1, 1}, 0},
+		{chunker.Word, "a." + strings.Repeat("\u0301", 256) + "b", []int{512, 2, 1}, 1}, // a mark too many to see whether a letter follows
 		{chunker.Line, strings.Repeat("a", 4096), []int{4096}, 0},
 		{chunker.Line, strings.Repeat("a", 4095) + "\nb", []int{4096, 1}, 0},
 		{chunker.Line, strings.Repeat("a", 4095) + "\rb", []int{4096, 1}, 0},
@@ -410,5 +412,33 @@ func TestAllocs(t *testing.T) {
 		if got > 1 {
 			t.Errorf("%v: %v allocations a push, want at most 1", v, got)
 		}
+	}
+}
+
+// TestMemory checks that a long unit leaves no memory behind in a chunker that
+// has ordinary text again.
+func TestMemory(t *testing.T) {
+	const streams, most = 50, 1200 // most is in bytes a stream
+	texts := map[chunker.Unit]string{
+		chunker.Rune:     strings.Repeat("é", 5000),
+		chunker.Grapheme: "a" + strings.Repeat("\u0301", 5000),
+		chunker.Token:    strings.Repeat("\n"+strings.Repeat(" ", 1020), 5) + "亚洲" + strings.Repeat("AV", 2000),
+		chunker.Word:     strings.Repeat("a", 5000),
+		chunker.Line:     strings.Repeat("a", 5000),
+		chunker.Delta:    strings.Repeat("é", 5000),
+	}
+	for _, v := range variants {
+		newChunker(t, v.unit, v.encoding) // loads the vocabulary
+		var open [streams]chunker.Chunker
+		before := heap()
+		for i := range open {
+			open[i] = newChunker(t, v.unit, v.encoding)
+			open[i].Push(nil, texts[v.unit])
+			open[i].Push(nil, " and so on.\n\nThen")
+		}
+		if got := (int(heap()) - int(before)) / streams; got > most {
+			t.Errorf("%v: %d bytes a stream, want at most %d", v, got, most)
+		}
+		runtime.KeepAlive(open)
 	}
 }

@@ -64,19 +64,19 @@
 // What is certain of an open piece follows. A token that is still to come
 // starts where the text up to now ends, or at one of the few places from which
 // on it is the start of a token: an automaton over the vocabulary, of Aho and
-// Corasick, tells them with one or two steps a byte. The encoding
-// of whatever the piece will be goes through one of these places. From each,
-// the last tokens lead back to the start, and where all these ways have met,
-// all encodings have a boundary and the same tokens before it: those are passed
-// on. If the piece may also end at a fork, that place is one more.
+// Corasick, tells them. The encoding of whatever the piece will be goes through
+// one of these places. From each, the last tokens lead back to the start, and
+// where all these ways have met, all encodings have a boundary and the same
+// tokens before it: those are passed on. If the piece may also end at a fork,
+// that place is one more.
 //
 // A fork can stay open for long: blanks after a newline, in o200k_base capitals
-// after a letter without case. When all ways go through it, the piece is closed
+// after a letter without case or a mark. When all ways go through it, the piece is closed
 // there. Whether it would have ended there or gone on, what follows is divided
 // and encoded alike.
 //
-// As long as the whole open piece is the start of one token nothing is certain
-// and nothing is computed, which is most of the time in languages with blanks.
+// As long as the whole open piece is the start of one token nothing is taken for
+// certain and nothing is computed, which is most of the time in languages with blanks.
 // A piece that closes within one delta is looked up, or encoded from scratch if
 // it is short.
 //

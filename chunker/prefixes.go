@@ -14,12 +14,15 @@ type prefixes struct {
 	open       node    // of the longest end of the text that is the start of a token
 }
 
+// maxLast is the capacity that is kept when less is needed.
+const maxLast = 128
+
 func (p *prefixes) len() int { return len(p.last) }
 
 // reset forgets the text, and the memory that only long ones need.
 func (p *prefixes) reset() {
 	p.last, p.end, p.open = p.last[:0], 0, 0
-	if cap(p.last) > 2*maxMerge {
+	if cap(p.last) > maxLast {
 		p.last = nil
 	}
 }
@@ -99,5 +102,13 @@ func (p *prefixes) tokens(dst []token, end int) []token {
 	return dst
 }
 
-// drop forgets the first n bytes, which end at a settled boundary.
-func (p *prefixes) drop(n int) { p.last = p.last[:copy(p.last, p.last[n:])] }
+// drop forgets the first n bytes, which end at a settled boundary or at one
+// before it. So all that is open starts behind them.
+func (p *prefixes) drop(n int) {
+	rest := p.last[n:]
+	if cap(p.last) > maxLast && len(rest) <= maxLast/2 {
+		p.last = append([]token(nil), rest...)
+		return
+	}
+	p.last = p.last[:copy(p.last, rest)]
+}

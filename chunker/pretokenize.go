@@ -71,7 +71,7 @@ type pretokenizer struct {
 
 	state state
 	pos   int  // bytes of the open piece scanned
-	mark  int  // end of the last newline (inBlanks), letter or mark (inUpper), or word (inSuffix); 0 means none
+	stop  int  // end of the last newline (inBlanks), letter or mark (inUpper), or word (inSuffix); 0 means none
 	back  int  // start of the last character scanned
 	count int  // numbers seen (inNumber)
 	first rune // lower case of the character after an apostrophe
@@ -99,9 +99,9 @@ func (p *pretokenizer) next(text []byte, end bool) int {
 		return 0
 	}
 	switch {
-	case p.state == inUpper && p.mark > 0, p.state == inBlanks && p.mark > 0,
+	case p.state == inUpper && p.stop > 0, p.state == inBlanks && p.stop > 0,
 		p.state == inSuffix, p.state == inSuffix2:
-		return p.close(p.mark)
+		return p.close(p.stop)
 	}
 	return p.close(p.pos)
 }
@@ -113,32 +113,33 @@ func (p *pretokenizer) next(text []byte, end bool) int {
 func (p *pretokenizer) fork() (at int, free bool) {
 	switch p.state {
 	case inBlanks:
-		if p.mark == 0 {
+		if p.stop == 0 {
 			return p.back, true
 		}
 		fallthrough
 	case inUpper:
-		if p.mark < p.pos {
-			return p.mark, true
+		if p.stop < p.pos {
+			return p.stop, true
 		}
 	case inSuffix, inSuffix2:
-		return p.mark, false
+		return p.stop, false
 	}
 	return 0, false
 }
 
-// drop makes the open piece start n bytes later, before any fork.
+// drop makes the open piece start n bytes later. There must be no fork at or
+// before that: a piece that may end where it starts could not say so.
 func (p *pretokenizer) drop(n int) {
 	p.pos -= n
 	p.back -= n
-	if p.mark > 0 {
-		p.mark -= n
+	if p.stop > 0 {
+		p.stop -= n
 	}
 }
 
 // close prepares for the next piece and returns n.
 func (p *pretokenizer) close(n int) int {
-	p.state, p.pos, p.mark = atStart, 0, 0
+	p.state, p.pos, p.stop = atStart, 0, 0
 	return n
 }
 
@@ -159,14 +160,14 @@ func (p *pretokenizer) step(r rune, end int) int {
 		switch c {
 		case upper:
 		case letter, mark:
-			p.mark = end
+			p.stop = end
 		case lower:
 			p.state = inLower
 		default:
 			// Without a lower the word ends behind its last letter or mark. If
 			// it has none of them either, it is all upper and ends here.
-			if p.mark > 0 && p.mark < p.pos {
-				return p.mark
+			if p.stop > 0 && p.stop < p.pos {
+				return p.stop
 			}
 			return p.suffix(r)
 		}
@@ -183,14 +184,14 @@ func (p *pretokenizer) step(r rune, end int) int {
 		case 'r', 'v', 'l':
 			p.state = inSuffix2
 		default:
-			return p.mark
+			return p.stop
 		}
 
 	case inSuffix2:
 		if isShort(p.first, toLower(r)) {
 			return end
 		}
-		return p.mark
+		return p.stop
 
 	case apostrophe:
 		switch p.first = toLower(r); p.first {
@@ -240,7 +241,7 @@ func (p *pretokenizer) step(r rune, end int) int {
 		switch {
 		case p.word(c, end):
 		case c == newline:
-			p.state, p.mark = inBlanks, end
+			p.state, p.stop = inBlanks, end
 		case c == space || c == blank:
 			p.state = inBlanks
 		case p.state == oneSpace && (c == other || c == mark):
@@ -252,10 +253,10 @@ func (p *pretokenizer) step(r rune, end int) int {
 	case inBlanks:
 		switch {
 		case c == newline:
-			p.mark = end
+			p.stop = end
 		case c == space || c == blank:
-		case p.mark > 0:
-			return p.mark
+		case p.stop > 0:
+			return p.stop
 		default:
 			return p.back // the last blank belongs to what follows
 		}
@@ -272,7 +273,7 @@ func (p *pretokenizer) start(r rune, c class, end int) int {
 	case c == number:
 		p.state, p.count = inNumber, 1
 	case c == newline:
-		p.state, p.mark = inBlanks, end
+		p.state, p.stop = inBlanks, end
 	case c == space:
 		p.state = oneSpace
 	case c == blank:
@@ -302,7 +303,7 @@ func (p *pretokenizer) word(c class, end int) bool {
 	default:
 		p.state = inUpper
 		if c != upper {
-			p.mark = end
+			p.stop = end
 		}
 	}
 	return true
@@ -328,7 +329,7 @@ func (p *pretokenizer) suffix(r rune) int {
 	if r != '\'' {
 		return p.pos
 	}
-	p.state, p.mark = inSuffix, p.pos
+	p.state, p.stop = inSuffix, p.pos
 	return 0
 }
 

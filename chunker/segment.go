@@ -20,7 +20,7 @@ const (
 
 	// maxWord is the longest word. As far is looked for what decides where one
 	// ends: after "a." and marks, whether a letter follows.
-	maxWord = 1 << 10
+	maxWord = 512
 )
 
 // A graphemeSplitter finds the extended grapheme clusters of UAX #29, Unicode
@@ -51,7 +51,8 @@ type segmenter struct {
 
 // first returns what split has to, for the segment that find finds at the start
 // of text. No more of the text than the longest bytes and the character after
-// them has a say, which also keeps the cost linear.
+// them has a say. That also bounds the cost: find is asked about all of an open
+// segment with each delta.
 func (s *segmenter) first(find bufio.SplitFunc, longest int, text []byte, end bool) (n, units int) {
 	long := len(text) > longest
 	n, _, _ = find(text[:min(len(text), longest)], end && !long) // gives no error

@@ -136,7 +136,7 @@ func (s *tokenSplitter) settle(text []byte) {
 			s.restart()
 			return
 		default:
-			at = s.open.before(at)
+			at = s.open.before(at) // a token stays before the fork: see drop
 		}
 	}
 	for at > 0 && !utf8.RuneStart(text[at]) {
@@ -150,7 +150,9 @@ func (s *tokenSplitter) settle(text []byte) {
 }
 
 // AppendTokenIDs appends the ids of the tokens of a chunk of the unit Token, as
-// the encoding numbers them. The error is an *UnknownEncodingError.
+// the encoding numbers them. Of other texts the ids mean little: they are not
+// divided into pieces nor made valid UTF-8. The error is an
+// *UnknownEncodingError.
 func AppendTokenIDs(dst []int, encoding, chunk string) ([]int, error) {
 	v, err := load(encoding)
 	if err != nil {

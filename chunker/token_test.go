@@ -179,6 +179,52 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+// TestTokenCap shows what is cut where too much would be held: the open piece
+// is closed where it would end if the text did, and no more.
+func TestTokenCap(t *testing.T) {
+	const encoding = "o200k_base"
+	head, tail := "亚洲", strings.Repeat("AV", 2000)
+	got := push(newChunker(t, chunker.Token, encoding), head+tail)
+	if got[0].Text != head {
+		t.Errorf("the first chunk is %q, want %q", got[0].Text, head)
+	}
+	want, _ := encode(encoding, tail)
+	for i := range want {
+		want[i].Last += got[0].Last
+	}
+	if !equal(got[1:], want) {
+		t.Errorf("the run of capitals gives\n%s\nwant\n%s", format(got[1:]), format(want))
+	}
+
+	// At the end a text may grow past the limit, by what replaces its bytes.
+	c, d := newChunker(t, chunker.Token, encoding), newChunker(t, chunker.Token, encoding)
+	held := head + tail[:1023-len(head)]
+	if got, want := push(c, held+"\xe4\xb8"), push(d, held+"\ufffd\ufffd"); !equal(got, want) || c.Capped() != d.Capped() {
+		t.Errorf("with an incomplete character %s, capped %d; with its replacement %s, capped %d", format(got), c.Capped(), format(want), d.Capped())
+	}
+}
+
+// TestOpenFork checks that text which may yet be divided in two ways, for as
+// long as it likes, is not held for that.
+func TestOpenFork(t *testing.T) {
+	for _, encoding := range chunker.Encodings() {
+		for _, text := range []string{
+			"\n" + strings.Repeat(" ", 3000), "\n" + strings.Repeat("\t ", 1500),
+			"语" + strings.Repeat("A", 3000), "a\u0301" + strings.Repeat("XY", 1500), "ʰ" + strings.Repeat("Q", 3000),
+		} {
+			c := newChunker(t, chunker.Token, encoding)
+			most := 0
+			for i := range len(text) {
+				c.Push(nil, text[i:i+1])
+				most = max(most, len(c.Held()))
+			}
+			if most > 300 || c.Capped() > 0 {
+				t.Errorf("%s: of %.9q… %d bytes are held and %d pieces cut, want at most 300 and none", encoding, text, most, c.Capped())
+			}
+		}
+	}
+}
+
 // TestLongPieces compares byte pair encoding on pieces up to the limit.
 func TestLongPieces(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))

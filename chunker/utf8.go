@@ -3,7 +3,7 @@ package chunker
 import "unicode/utf8"
 
 // maxIdle is the capacity in bytes that an input keeps between pushes.
-const maxIdle = 1 << 10
+const maxIdle = 512
 
 // An input is the accepted text that is in no chunk yet.
 type input struct {

@@ -141,7 +141,8 @@ func readVocabulary(name string, p pattern) (*vocabulary, error) {
 }
 
 // newVocabulary makes the tables of the tokens with these ranks, which must be
-// the numbers from 0 on, all single bytes before all others.
+// the numbers from 0 on, less than 1<<rankBits, all single bytes before all
+// others. No token is longer than 255 bytes.
 func newVocabulary(p pattern, ranks map[string]int) *vocabulary {
 	v := &vocabulary{
 		pattern: p,

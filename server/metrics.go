@@ -61,7 +61,7 @@ func NewMetrics() *Metrics {
 			Name: "tokenrelay_units_capped_total",
 			Help: "Units cut because they had reached the longest length that is held, not because the text ends them there. " +
 				"It takes an endless unbroken run: a token's piece of 1 KiB that could still end in several ways, a word " +
-				"of 1 KiB, a character of 256 bytes, a line of 4 KiB; or a delta of more than 8 KiB. The text is unharmed; " +
+				"of 512 bytes, a character of 256 bytes, a line of 4 KiB; or a delta of more than 8 KiB. The text is unharmed; " +
 				"only where its units end may differ there from what the encoding or Unicode says.",
 		}, []string{"unit", "encoding"}),
 	}

@@ -58,7 +58,7 @@ func TestEventsCapped(t *testing.T) {
 	}{
 		{chunker.Grapheme, "a" + strings.Repeat("\u0301", 1000), 7}, // 2,001 bytes in 256
 		{chunker.Line, strings.Repeat("x", 10_000), 2},              // in 4 KiB
-		{chunker.Word, strings.Repeat("x", 3_000), 2},               // in 1 KiB
+		{chunker.Word, strings.Repeat("x", 1_500), 2},               // in 512 bytes
 		{chunker.Token, "亚洲" + strings.Repeat("AV", 2000), 1},       // whose first token is not known before the end
 		{chunker.Grapheme, "a" + strings.Repeat("\u0301", 10), 0},
 		{chunker.Rune, strings.Repeat("x", 10_000), 0},
