@@ -422,7 +422,7 @@ func TestMemory(t *testing.T) {
 	texts := map[chunker.Unit]string{
 		chunker.Rune:     strings.Repeat("é", 5000),
 		chunker.Grapheme: "a" + strings.Repeat("\u0301", 5000),
-		chunker.Token:    strings.Repeat("\n"+strings.Repeat(" ", 1020), 5) + "亚洲" + strings.Repeat("AV", 2000) + " " + strings.Repeat("qzxvkjw", 100),
+		chunker.Token:    strings.Repeat("\n"+strings.Repeat(" ", 1020), 5) + "亚洲" + strings.Repeat("AV", 2000) + " " + strings.Repeat("qzxvkjw", 100) + " x",
 		chunker.Word:     strings.Repeat("a", 5000),
 		chunker.Line:     strings.Repeat("a", 5000),
 		chunker.Delta:    strings.Repeat("é", 5000),
