@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
+	"strconv"
 	"time"
 
 	"tokenrelay/chunker"
@@ -68,4 +70,47 @@ func (m *meter) erase() {
 		io.WriteString(m.w, eraseLine)
 		m.shown = time.Time{}
 	}
+}
+
+// intoFile reports whether what is written to w is only kept or dropped, not
+// shown or read meanwhile.
+func intoFile(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok || isTerminal(file) {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && (info.Mode().IsRegular() || info.Mode()&os.ModeCharDevice != 0) // such as /dev/null
+}
+
+// bytesAhead returns how much of a file is to be read, or 0 if that is not
+// known.
+func bytesAhead(f *os.File) int64 {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	at, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0
+	}
+	return max(info.Size()-at, 0)
+}
+
+// counted returns a number with what it counts, as in "1,234 lines".
+func counted(n int64, noun string) string {
+	s := grouped(n) + " " + noun
+	if n != 1 {
+		s += "s"
+	}
+	return s
+}
+
+// grouped writes n ≥ 0 with commas.
+func grouped(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
