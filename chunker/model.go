@@ -8,13 +8,39 @@ import (
 	"github.com/pkoukk/tiktoken-go"
 )
 
+// models and families are what the tables of tiktoken-go do not have yet, as
+// openai/tiktoken 0.14 has it: names, and how names start.
+var (
+	models = map[string]string{
+		"gpt-5":        "o200k_base",
+		"o1":           "o200k_base",
+		"o3":           "o200k_base",
+		"o4-mini":      "o200k_base",
+		"gpt-oss":      "o200k_harmony",
+		"gpt-3.5":      "cl100k_base",
+		"gpt-35-turbo": "cl100k_base", // in Azure
+		"davinci-002":  "cl100k_base",
+		"babbage-002":  "cl100k_base",
+	}
+	families = map[string]string{
+		"gpt-5-":        "o200k_base",
+		"gpt-5.":        "o200k_base",
+		"o1-":           "o200k_base",
+		"o3-":           "o200k_base",
+		"o4-mini-":      "o200k_base",
+		"chatgpt-4o-":   "o200k_base",
+		"gpt-oss-":      "o200k_harmony",
+		"gpt-35-turbo-": "cl100k_base",
+	}
+)
+
 // EncodingForModel returns the encoding of a model's tokens. It is known for
 // OpenAI's models, by the names that their providers have for them: a path
 // before the name ("openai/gpt-4o"), a variant behind it ("gpt-oss:20b"), case
 // and blanks around it do not count, and a fine-tuned model
-// ("ft:gpt-4o-mini:acme::1") has the encoding of its base. For any other model, and for one whose encoding is none of
-// Encodings, it is DefaultEncoding, which only approximates that model's tokens,
-// and known is false.
+// ("ft:gpt-4o-mini:acme::1") has the encoding of its base. For any other model,
+// and for one whose encoding is none of Encodings, it is DefaultEncoding, which
+// only approximates that model's tokens, and known is false.
 //
 // It reads tables and loads nothing. Another version of this package may know
 // more models, so what it returned is worth recording.
@@ -49,29 +75,3 @@ func encodingOfFamily(name string) (encoding string) {
 	}
 	return encoding
 }
-
-// models and families are what the tables of tiktoken-go do not have yet, as
-// openai/tiktoken 0.14 has it: names, and how names start.
-var (
-	models = map[string]string{
-		"gpt-5":        "o200k_base",
-		"o1":           "o200k_base",
-		"o3":           "o200k_base",
-		"o4-mini":      "o200k_base",
-		"gpt-oss":      "o200k_harmony",
-		"gpt-3.5":      "cl100k_base",
-		"gpt-35-turbo": "cl100k_base", // in Azure
-		"davinci-002":  "cl100k_base",
-		"babbage-002":  "cl100k_base",
-	}
-	families = map[string]string{
-		"gpt-5-":        "o200k_base",
-		"gpt-5.":        "o200k_base",
-		"o1-":           "o200k_base",
-		"o3-":           "o200k_base",
-		"o4-mini-":      "o200k_base",
-		"chatgpt-4o-":   "o200k_base",
-		"gpt-oss-":      "o200k_harmony",
-		"gpt-35-turbo-": "cl100k_base",
-	}
-)
