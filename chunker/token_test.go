@@ -44,10 +44,15 @@ func encode(encoding, text string) ([]chunker.Chunk, bool) {
 		return nil, false
 	}
 	enc := reference()[encoding]
-	var chunks []chunker.Chunk
+	return chunksOf(enc.EncodeOrdinary(text), func(id int) string { return enc.Decode([]int{id}) }), true
+}
+
+// chunksOf returns the chunks of the tokens, whose bytes decode gives: each is
+// as few as make whole characters.
+func chunksOf(ids []int, decode func(id int) string) (chunks []chunker.Chunk) {
 	var c chunker.Chunk
-	for _, id := range enc.EncodeOrdinary(text) {
-		c.Text += enc.Decode([]int{id})
+	for _, id := range ids {
+		c.Text += decode(id)
 		c.Units++
 		c.Last++
 		if utf8.ValidString(c.Text) {
@@ -55,7 +60,7 @@ func encode(encoding, text string) ([]chunker.Chunk, bool) {
 			c = chunker.Chunk{Last: c.Last}
 		}
 	}
-	return chunks, true
+	return chunks
 }
 
 // TestTokens compares with tiktoken-go, for texts of every kind under several

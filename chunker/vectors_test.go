@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 	"unicode"
-	"unicode/utf8"
 
 	"tokenrelay/chunker"
 )
@@ -80,7 +79,7 @@ func TestVectors(t *testing.T) {
 			checks, capped := 0, 0
 			for _, v := range all {
 				ids := v.ids(encoding)
-				want := chunksOf(ids, bytes)
+				want := chunksOf(ids, func(id int) string { return bytes[id] })
 				check := func(parts []string) (exact bool) {
 					t.Helper()
 					c := newChunker(t, chunker.Token, encoding)
@@ -151,22 +150,6 @@ func tokenBytes(t *testing.T, encoding string, all []vector) map[int]string {
 		}
 	}
 	return bytes
-}
-
-// chunksOf returns the chunks of the tokens: each as few as make whole
-// characters.
-func chunksOf(ids []int, bytes map[int]string) (chunks []chunker.Chunk) {
-	var c chunker.Chunk
-	for _, id := range ids {
-		c.Text += bytes[id]
-		c.Units++
-		c.Last++
-		if utf8.ValidString(c.Text) {
-			chunks = append(chunks, c)
-			c = chunker.Chunk{Last: c.Last}
-		}
-	}
-	return chunks
 }
 
 func join(chunks []chunker.Chunk) string {
