@@ -17,12 +17,12 @@ import (
 // o200k_harmony is that of o200k_base.
 var vocabularies = []string{"cl100k_base", "o200k_base"}
 
-// reference is tiktoken-go, with one vocabulary in memory.
+// reference is tiktoken-go, by vocabulary.
 var reference = sync.OnceValue(func() map[string]*tiktoken.Tiktoken {
 	tiktoken.SetBpeLoader(chunker.RankLoader{})
 	m := make(map[string]*tiktoken.Tiktoken)
-	for _, name := range chunker.Encodings() {
-		enc, err := tiktoken.GetEncoding(strings.TrimSuffix(fileOf(name), ".tiktoken"))
+	for _, name := range vocabularies {
+		enc, err := tiktoken.GetEncoding(name)
 		if err != nil {
 			panic(err)
 		}
@@ -30,12 +30,6 @@ var reference = sync.OnceValue(func() map[string]*tiktoken.Tiktoken {
 	}
 	return m
 })
-
-// fileOf returns the name of the file with the vocabulary of an encoding.
-func fileOf(encoding string) string {
-	// The loader and tiktoken-go know no harmony; only its special tokens differ.
-	return strings.Replace(encoding, "o200k_harmony", "o200k_base", 1) + ".tiktoken"
-}
 
 // encode returns the chunks that tiktoken-go gives for the whole text, and
 // whether it may be asked: it takes no long s for an s, as tiktoken does.
@@ -130,7 +124,7 @@ func TestTokens(t *testing.T) {
 // on which much rests: see the package's comment.
 func TestVocabulary(t *testing.T) {
 	for _, encoding := range vocabularies {
-		ranks, err := chunker.RankLoader{}.LoadTiktokenBpe(fileOf(encoding))
+		ranks, err := chunker.RankLoader{}.LoadTiktokenBpe(encoding + ".tiktoken")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +206,7 @@ func TestTokenCap(t *testing.T) {
 // TestOpenFork checks that text which may yet be divided in two ways, for as
 // long as it likes, is not held for that.
 func TestOpenFork(t *testing.T) {
-	for _, encoding := range chunker.Encodings() {
+	for _, encoding := range vocabularies {
 		for _, text := range []string{
 			"\n" + strings.Repeat(" ", 3000), "\n" + strings.Repeat("\t ", 1500),
 			"语" + strings.Repeat("A", 3000), "a\u0301" + strings.Repeat("XY", 1500), "ʰ" + strings.Repeat("Q", 3000),
