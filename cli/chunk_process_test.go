@@ -120,6 +120,53 @@ func TestChunkMuch(t *testing.T) {
 	}
 }
 
+// Ctrl-C ends it at once, though it waits for more to read.
+func TestChunkInterrupt(t *testing.T) {
+	f := newFilter(t, "chunk", "--unit=line")
+	defer f.in.Close()
+	io.WriteString(f.in, "one\ntwo")
+	f.expect(t, "1\t\"one\\n\"\n")
+	f.Process.Signal(os.Interrupt)
+	if rest, status := f.end(); status != 130 || rest != "" || f.notes.Len() > 0 {
+		t.Errorf("status %d, %q and %q, want 130 and nothing", status, rest, &f.notes)
+	}
+}
+
+// Counts are told of what was read until Ctrl-C.
+func TestChunkInterruptCount(t *testing.T) {
+	f := newFilter(t, "chunk", "--unit=grapheme", "--count")
+	defer f.in.Close()
+	const read = 1 << 20
+	text := strings.Repeat("é", read/2)
+	// That much more is in the pipe and in buffers at most.
+	io.WriteString(f.in, text+text[:4*pieceBytes])
+	f.Process.Signal(os.Interrupt)
+	rest, status := f.end()
+	var bytes, chunks, units, capped, invalid int
+	n, err := fmt.Sscanf(rest, "unit\tgrapheme\nbytes\t%d\nchunks\t%d\nunits\t%d\ncapped\t%d\ninvalid\t%d\n", &bytes, &chunks, &units, &capped, &invalid)
+	if status != 130 || n != 5 || f.notes.Len() > 0 {
+		t.Fatalf("status %d, %q (%v) and %q, want 130 and the totals", status, rest, err, &f.notes)
+	}
+	// The last one is not certain to be whole.
+	if bytes < read || units != chunks || units != (bytes-1)/2 || capped+invalid != 0 {
+		t.Errorf("totals %q, want %d bytes or more, a unit for each two, none invalid", rest, read)
+	}
+}
+
+// A directory in the place of standard input is told as such.
+func TestChunkReadError(t *testing.T) {
+	folder, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	var out, notes screen
+	status := run(t.Context(), []string{"chunk"}, streams{in: folder, out: &out, err: &notes})
+	if status != 1 || out.String() != "" || !strings.Contains(notes.String(), "is a directory") {
+		t.Errorf("status %d, %q and %q", status, &out, &notes)
+	}
+}
+
 // peak returns the most memory, in bytes, that a process has had, or 0 where the
 // system does not tell.
 func peak(t *testing.T, pid int) int {
