@@ -38,6 +38,11 @@ export interface Session {
   readonly state: State;
   readonly source: { readonly type: Source['type']; readonly model?: string };
   readonly unit: Unit;
+  /** Of the unit `token`: the encoding, and why it is that one. */
+  readonly encoding?: string;
+  readonly encoding_source?: 'request' | 'model' | 'default';
+  /** Version of the tables that decide where units end. */
+  readonly unicode?: string;
   readonly last_event_id: number;
   readonly events_url: string;
   /** How many read along now. */

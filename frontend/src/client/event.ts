@@ -11,6 +11,9 @@ export type Outcome = 'done' | 'failed' | 'stopped' | 'interrupted';
 export interface SessionInfo {
   readonly id?: string;
   readonly unit?: Unit;
+  readonly encoding?: string;
+  readonly encoding_source?: 'request' | 'model' | 'default';
+  readonly unicode?: string;
   readonly [more: string]: unknown;
 }
 
