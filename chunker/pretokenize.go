@@ -98,12 +98,10 @@ func (p *pretokenizer) next(text []byte, end bool) int {
 	if !end {
 		return 0
 	}
-	switch {
-	case p.state == inUpper && p.stop > 0, p.state == inBlanks && p.stop > 0,
-		p.state == inSuffix, p.state == inSuffix2:
-		return p.close(p.stop)
+	if at, _ := p.fork(); at > 0 && p.stop > 0 {
+		return p.close(at)
 	}
-	return p.close(p.pos)
+	return p.close(p.pos) // also blanks without a newline, whose last one nothing follows
 }
 
 // fork returns the place, if any, where the open piece may yet end while it may
