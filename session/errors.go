@@ -61,6 +61,7 @@ type GoneReason string
 const (
 	Expired GoneReason = "expired" // its time of retention is over
 	Deleted GoneReason = "deleted" // its principal deleted it
+	Evicted GoneReason = "evicted" // it had ended, and its room was needed
 )
 
 // A SequenceError reports an append that does not follow its producer's last
@@ -92,7 +93,15 @@ func (f *Failure) Error() string { return f.Code + ": " + f.Message }
 
 // Codes of a Failure that this package itself gives.
 const (
-	CodeSessionFull  = "session_full"  // Options.MaxBytes was reached
-	CodeRelayFull    = "relay_full"    // Options.MaxTotalBytes was reached
-	CodeSourceFailed = "source_failed" // the source broke for a reason of its own
+	CodeSessionFull  = "session_full"   // Options.MaxBytes was reached
+	CodeRelayFull    = "relay_full"     // Options.MaxTotalBytes was reached
+	CodeSourceFailed = "source_failed"  // the source broke for a reason of its own
+	CodeStoreFull    = "storage_full"   // the store had no room for the text
+	CodeStoreFailed  = "storage_failed" // the store took nothing for too long
+
+	// Of interrupted sessions: why they did not go on after a restart.
+	CodeNotContinuable   = "not_continuable"   // the source can only be read from its start
+	CodeGeneratorChanged = "generator_changed" // another version of it wrote the text so far
+	CodeUnicodeChanged   = "unicode_changed"   // the text so far was cut by other tables
+	CodeLogMismatch      = "log_mismatch"      // the source or the chunker gives other text than the log holds
 )

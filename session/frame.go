@@ -129,6 +129,22 @@ func (w Wire) Check(after FrameID) (last FrameID, ends []uint32, err error) {
 	return last, ends, nil
 }
 
+// First returns the first frames of w: as many as size bytes hold, and at least
+// one if there is one; what follows them; and the id of the last of them, 0 if
+// there is none.
+func (w Wire) First(size int) (first, rest Wire, last FrameID) {
+	rest = w
+	for len(rest) > 0 {
+		f, next, ok := cutFrame(rest)
+		if !ok || last > 0 && len(w)-len(next) > size {
+			break
+		}
+		last, rest = f.ID, next
+	}
+	n := len(w) - len(rest)
+	return w[:n:n], rest, last
+}
+
 // cutFrame reads the frame at the start of w. It takes exactly what
 // AppendWire writes.
 func cutFrame(w Wire) (f Frame, rest Wire, ok bool) {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 )
 
@@ -19,6 +20,9 @@ var (
 	ErrFenced = errors.New("fenced: the session has another owner")
 	// ErrConflict reports a batch that does not follow the stored frames.
 	ErrConflict = errors.New("batch does not follow the stored frames")
+	// ErrNoSpace reports that there is no room for more text: of batches only
+	// those are taken that end their session. It passes when there is room again.
+	ErrNoSpace = errors.New("the disk of the store is full")
 )
 
 // A Token is a session's fencing token. It grows by one with every change of
@@ -46,6 +50,8 @@ type Info struct {
 	// Version of what cut the text, so that it is only ever cut again alike.
 	Unicode   string
 	Generator int // version, for a generate source
+	// Size is what the Spec takes for as long as the session is there, in bytes.
+	Size int64
 }
 
 // A Checkpoint is what is needed, beside the frames, to go on after a crash.
@@ -53,13 +59,21 @@ type Info struct {
 type Checkpoint struct {
 	// Position is how many bytes of the source's text stand in frames.
 	Position int64
-	// Held is text that a push producer was told is safe and that stands in
-	// no frame yet, because its unit may go on.
-	Held string
+	// Held is text that the source gave, and that a push producer was told is
+	// safe, which stands in no frame yet because its unit may go on. HeldKind
+	// is the kind of the frame that it belongs into. Of a source that can be
+	// asked for its text again, nothing is kept here.
+	Held     string
+	HeldKind Kind
+	// Units is how many of them stand in text frames.
+	Units int64
 	// Producers holds the last sequence number of each.
 	Producers map[string]uint64
 	// Usage is the last that the source reported.
 	Usage Usage
+	// FirstText and Ended are when these came, in milliseconds UTC; zero until
+	// then.
+	FirstText, Ended time.Time
 }
 
 // A Batch is what one flush of one session commits, whole or not at all.
@@ -80,7 +94,17 @@ type Record struct {
 	Token      Token
 	State      State
 	Last       FrameID
+	Bytes      int64 // of all frames; the store counts them
 	Checkpoint Checkpoint
+}
+
+// A StoreStat is how a Store is doing.
+type StoreStat struct {
+	// Err is why new sessions are refused at the moment: it wraps ErrNoSpace,
+	// or ErrStore while nothing can be committed. Nil if all is well.
+	Err error
+	// Disk is what the store takes on its disk, in bytes; 0 if it has none.
+	Disk int64
 }
 
 // A Cursor is a place in a listing. The zero Cursor stands before the newest.
@@ -92,33 +116,47 @@ type Cursor struct {
 // A Store keeps sessions beyond the memory of the process that runs them. All
 // methods may be called at the same time. What a method has returned without
 // an error is committed at the store's level: it is there for every later
-// call, and after whatever that level survives. sessiontest.TestStore holds an
-// implementation to all that is said here.
+// call, and after whatever that level survives; and nothing is returned that
+// is not committed. Beside the errors named here, every method gives those of
+// the medium. sessiontest.TestStore holds an implementation to all that is
+// said here.
+//
+// Records come without what their source was given (the Text, Prompt and
+// Messages of a SourceSpec), which only a session's owner needs: Acquire
+// alone returns it.
 type Store interface {
 	// Create commits a new session with its first frames, at token 1. It
-	// returns ErrExists if the id is or ever was in use.
+	// returns ErrExists if the id is or ever was in use, and ErrNoSpace.
 	Create(ctx context.Context, r Record, first Wire) (Token, error)
 
 	// Acquire makes the caller the owner: it raises the session's token by one
-	// and returns the record with the new token. Errors are those of Load.
+	// and returns the whole record with the new token. Errors are those of Load.
 	Acquire(ctx context.Context, id ID) (Record, error)
 
 	// Append commits the batches, in one commit where it can, and returns one
 	// error for each: nil, or why nothing of that batch was committed. These
 	// are ErrFenced for a token that is not the latest, ErrConflict if After is
 	// not the last stored id, if the frames do not run from After to Last, or
-	// if a terminal frame is stored, and the errors of Load. A refused batch
-	// leaves the others alone. The same batch again is an ErrConflict, unless
-	// it held no frames. The store keeps neither the slice nor the frames.
+	// if a terminal frame is stored, ErrNoSpace unless the batch's State is
+	// terminal, and the errors of Load. A refused batch leaves the others
+	// alone. The same batch again is an ErrConflict, unless it held no frames.
+	// The store keeps neither the slice nor the frames. While its medium fails
+	// Append does not return: whether a batch that is on its way has been
+	// committed is known only when the medium is back.
 	Append(ctx context.Context, batches []Batch) []error
 
 	// Load returns the session's record: ErrNotFound for an id that never was,
 	// a *GoneError for one that was removed.
 	Load(ctx context.Context, id ID) (Record, error)
 
-	// Read returns all frames past after, or an error and none of them. A
-	// cursor past the last frame is an *AheadError; others are those of Load.
-	Read(ctx context.Context, id ID, after FrameID) (Wire, error)
+	// Read returns frames past after: as many as size bytes hold, and at least
+	// one if there is one. A cursor past the last frame is an *AheadError;
+	// others are those of Load.
+	Read(ctx context.Context, id ID, after FrameID, size int) (Wire, error)
+
+	// Records yields all records, in any order. An error is the last that it
+	// yields. Sessions that come or go meanwhile may be among them or not.
+	Records(ctx context.Context) iter.Seq2[Record, error]
 
 	// List returns up to limit records of one principal, newest first, that
 	// stand after the cursor. It returns none, and no error, at the end.
@@ -126,8 +164,8 @@ type Store interface {
 
 	// Remove forgets a session's frames, record and aliases, and leaves a
 	// tombstone that gives Load's *GoneError its reason and keeps the id from
-	// being used again. The store may drop tombstones, the oldest first.
-	// Errors are those of Load.
+	// being used again. The store may drop tombstones, the oldest first. The
+	// room comes back, if not at once. Errors are those of Load.
 	Remove(ctx context.Context, id ID, why GoneReason) error
 
 	// Bind makes name an alias of a session among those of its principal.
@@ -140,4 +178,14 @@ type Store interface {
 
 	// Level is what a commit survives.
 	Level() Level
+
+	// Stat returns how the store is doing. It does not wait.
+	Stat() StoreStat
+}
+
+// WithoutGiven returns r without what its source was given.
+func (r Record) WithoutGiven() Record {
+	given := &r.Info.Spec.Source
+	given.Text, given.Prompt, given.Messages = "", "", nil
+	return r
 }

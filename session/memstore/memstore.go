@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"sync"
 
@@ -50,6 +51,9 @@ func New() *Store {
 // Level is session.LevelMemory.
 func (st *Store) Level() session.Level { return session.LevelMemory }
 
+// Stat says that all is well: memory is the Manager's to count.
+func (st *Store) Stat() session.StoreStat { return session.StoreStat{} }
+
 func (st *Store) Create(_ context.Context, r session.Record, first session.Wire) (session.Token, error) {
 	last, ends, err := first.Check(0)
 	if err != nil || last != r.Last {
@@ -61,7 +65,7 @@ func (st *Store) Create(_ context.Context, r session.Record, first session.Wire)
 	if st.sessions[id] != nil || st.graves[id] != nil {
 		return 0, session.ErrExists
 	}
-	r.Token = 1
+	r.Token, r.Bytes = 1, int64(len(first))
 	s := &stored{record: r, frames: bytes.Clone(first), ends: ends}
 	st.sessions[id] = s
 	at, _ := slices.BinarySearchFunc(st.newest[who], cursor(s), compare)
@@ -110,6 +114,7 @@ func (st *Store) append(b session.Batch) error {
 		s.ends = append(s.ends, base+end)
 	}
 	s.record.Last, s.record.State, s.record.Checkpoint = b.Last, b.State, b.Checkpoint
+	s.record.Bytes = int64(len(s.frames))
 	return nil
 }
 
@@ -120,10 +125,10 @@ func (st *Store) Load(_ context.Context, id session.ID) (session.Record, error) 
 	if err != nil {
 		return session.Record{}, err
 	}
-	return s.record, nil
+	return s.record.WithoutGiven(), nil
 }
 
-func (st *Store) Read(_ context.Context, id session.ID, after session.FrameID) (session.Wire, error) {
+func (st *Store) Read(_ context.Context, id session.ID, after session.FrameID, size int) (session.Wire, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	s, err := st.get(id)
@@ -132,10 +137,29 @@ func (st *Store) Read(_ context.Context, id session.ID, after session.FrameID) (
 		return nil, err
 	case after > s.record.Last:
 		return nil, &session.AheadError{After: after, Last: s.record.Last}
-	case after == 0:
-		return slices.Clip(s.frames), nil
 	}
-	return slices.Clip(s.frames[s.ends[after-1]:]), nil
+	start := uint32(0)
+	if after > 0 {
+		start = s.ends[after-1]
+	}
+	first, _, _ := s.frames[start:].First(size)
+	return first, nil
+}
+
+func (st *Store) Records(context.Context) iter.Seq2[session.Record, error] {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	records := make([]session.Record, 0, len(st.sessions))
+	for _, s := range st.sessions {
+		records = append(records, s.record.WithoutGiven())
+	}
+	return func(yield func(session.Record, error) bool) {
+		for _, r := range records {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
 }
 
 func (st *Store) List(_ context.Context, who session.Principal, after session.Cursor, limit int) ([]session.Record, error) {
@@ -148,7 +172,7 @@ func (st *Store) List(_ context.Context, who session.Principal, after session.Cu
 	}
 	var page []session.Record
 	for ; at > 0 && len(page) < limit; at-- {
-		page = append(page, all[at-1].record)
+		page = append(page, all[at-1].record.WithoutGiven())
 	}
 	return page, nil
 }

@@ -33,6 +33,7 @@ func TestStore(t *testing.T, open func(t *testing.T) session.Store) {
 		{"checkpoint comes back", testCheckpoint},
 		{"memory is not shared", testNotShared},
 		{"list", testList},
+		{"records", testRecords},
 		{"remove leaves a tombstone", testRemove},
 		{"aliases", testAliases},
 		{"reading while appending", testConcurrent},
@@ -50,7 +51,15 @@ func Record(who session.Principal, at time.Time) session.Record {
 		Format: session.StoreFormat,
 		Info: session.Info{
 			ID: session.NewID(), Principal: who, Created: at,
-			Spec: session.Spec{Source: session.SourceSpec{Type: session.SourcePush}, Unit: "token", Encoding: "o200k_base", Retain: time.Hour, Metadata: map[string]string{"chat": "42"}},
+			Spec: session.Spec{
+				Source: session.SourceSpec{
+					Type: session.SourceUpstream, Text: "naïve\x00", Prompt: "why", Seed: 1 << 63, Length: 9,
+					Model: "m", Messages: []byte(`[{"role":"user"}]`),
+				},
+				Unit: "token", Encoding: "o200k_base", Rate: 0.1, Retain: time.Hour,
+				Metadata: map[string]string{"chat": "42"},
+			},
+			EncodingSource: session.EncodingOfModel, Unicode: "15.0.0", Generator: 3, Size: 77,
 		},
 		State: session.Running,
 		Last:  1,
@@ -90,7 +99,7 @@ func appendOne(t *testing.T, st session.Store, b session.Batch) error {
 
 func wantFrames(t *testing.T, st session.Store, id session.ID, after, last session.FrameID) {
 	t.Helper()
-	got, err := st.Read(t.Context(), id, after)
+	got, err := st.Read(t.Context(), id, after, 1<<30)
 	if want := Frames(after, last); err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("Read after %d = %q, %v; want %q", after, got, err, want)
 	}
@@ -102,9 +111,14 @@ func testCreate(t *testing.T, st session.Store) {
 		t.Errorf("token of a new session = %d, want 1", token)
 	}
 	got, err := st.Load(t.Context(), r.Info.ID)
-	r.Token = 1
-	if err != nil || !reflect.DeepEqual(got, r) {
-		t.Errorf("Load = %+v, %v; want %+v", got, err, r)
+	r.Token, r.Bytes = 1, int64(len(Frames(0, 1)))
+	if err != nil || !reflect.DeepEqual(got, r.WithoutGiven()) {
+		t.Errorf("Load = %+v, %v; want %+v", got, err, r.WithoutGiven())
+	}
+	taken, err := st.Acquire(t.Context(), r.Info.ID)
+	r.Token++
+	if err != nil || !reflect.DeepEqual(taken, r) {
+		t.Errorf("Acquire = %+v, %v; want %+v", taken, err, r)
 	}
 	wantFrames(t, st, r.Info.ID, 0, 1)
 	if _, err := st.Create(t.Context(), r, Frames(0, 1)); !errors.Is(err, session.ErrExists) {
@@ -113,7 +127,7 @@ func testCreate(t *testing.T, st session.Store) {
 	if _, err := st.Load(t.Context(), session.NewID()); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("Load of no session = %v, want ErrNotFound", err)
 	}
-	if _, err := st.Read(t.Context(), session.NewID(), 0); !errors.Is(err, session.ErrNotFound) {
+	if _, err := st.Read(t.Context(), session.NewID(), 0, 1); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("Read of no session = %v, want ErrNotFound", err)
 	}
 }
@@ -131,8 +145,14 @@ func testReadEveryID(t *testing.T, st session.Store) {
 	}
 	for after := range last + 1 {
 		wantFrames(t, st, r.Info.ID, after, last)
+		for _, size := range []int{0, 1, 60, 500} {
+			want, _, _ := Frames(after, last).First(size)
+			if got, err := st.Read(t.Context(), r.Info.ID, after, size); err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("Read of %d bytes after %d = %q, %v; want %q", size, after, got, err, want)
+			}
+		}
 	}
-	_, err := st.Read(t.Context(), r.Info.ID, last+1)
+	_, err := st.Read(t.Context(), r.Info.ID, last+1, 1)
 	if ahead, ok := errors.AsType[*session.AheadError](err); !ok || ahead.Last != last {
 		t.Errorf("Read past the end = %v, want an AheadError with last %d", err, last)
 	}
@@ -254,8 +274,10 @@ func testCheckpoint(t *testing.T, st session.Store) {
 	token := create(t, st, r)
 	five := int64(5)
 	want := session.Checkpoint{
-		Position: 17, Held: "Hel\xc3", Producers: map[string]uint64{"p1": 3, "p2": 9},
-		Usage: session.Usage{Output: &five, Source: session.UsageReported},
+		Position: 17, Held: "Hel\xc3", HeldKind: session.KindReasoning, Units: 12,
+		Producers: map[string]uint64{"p1": 3, "p2": 9},
+		Usage:     session.Usage{Output: &five, Source: session.UsageReported},
+		FirstText: created.Add(time.Millisecond), Ended: created.Add(time.Hour),
 	}
 	b := batch(r, token, 1, 2)
 	b.Checkpoint = want
@@ -263,7 +285,7 @@ func testCheckpoint(t *testing.T, st session.Store) {
 		t.Fatal(err)
 	}
 	// Held text moves on though no frame came of it.
-	want.Held += "\xa9lo"
+	want.Held, want.HeldKind = want.Held+"\xa9lo", session.KindText
 	b = session.Batch{ID: r.Info.ID, Token: token, After: 2, Last: 2, State: session.Paused, Checkpoint: want}
 	if err := appendOne(t, st, b); err != nil {
 		t.Fatal(err)
@@ -284,7 +306,7 @@ func testNotShared(t *testing.T, st session.Store) {
 	for i := range b.Frames {
 		b.Frames[i] = 'x' // the pump uses its buffer again
 	}
-	got, _ := st.Read(t.Context(), r.Info.ID, 0)
+	got, _ := st.Read(t.Context(), r.Info.ID, 0, 1<<30)
 	_ = append(got, "junk"...)
 	if err := appendOne(t, st, batch(r, token, 3, 4)); err != nil {
 		t.Fatal(err)
@@ -343,6 +365,43 @@ func testList(t *testing.T, st session.Store) {
 	}
 }
 
+func testRecords(t *testing.T, st session.Store) {
+	want := make(map[session.ID]session.Record)
+	for i := range 20 {
+		r := Record(session.Principal(fmt.Sprint(i%3)), created.Add(time.Duration(i)*time.Second))
+		token := create(t, st, r)
+		b := batch(r, token, 1, session.FrameID(2+i))
+		b.Checkpoint.Position = int64(i)
+		if i%2 == 0 {
+			b.State = session.Done
+		}
+		if err := appendOne(t, st, b); err != nil {
+			t.Fatal(err)
+		}
+		r.Token, r.State, r.Last, r.Bytes, r.Checkpoint = token, b.State, b.Last, int64(len(Frames(0, b.Last))), b.Checkpoint
+		want[r.Info.ID] = r.WithoutGiven()
+		if i == 7 {
+			if err := st.Remove(t.Context(), r.Info.ID, session.Expired); err != nil {
+				t.Fatal(err)
+			}
+			delete(want, r.Info.ID)
+		}
+	}
+	got := make(map[session.ID]session.Record)
+	for r, err := range st.Records(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[r.Info.ID] = r
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("Records = %+v, want %+v", got, want)
+	}
+	for range st.Records(t.Context()) {
+		break // must not panic
+	}
+}
+
 func testRemove(t *testing.T, st session.Store) {
 	r := Record("a", created)
 	token := create(t, st, r)
@@ -351,7 +410,7 @@ func testRemove(t *testing.T, st session.Store) {
 		t.Fatal(err)
 	}
 	_, loadErr := st.Load(t.Context(), id)
-	_, readErr := st.Read(t.Context(), id, 0)
+	_, readErr := st.Read(t.Context(), id, 0, 1)
 	_, acquireErr := st.Acquire(t.Context(), id)
 	for name, err := range map[string]error{
 		"Load": loadErr, "Read": readErr, "Acquire": acquireErr,
@@ -419,7 +478,7 @@ func testConcurrent(t *testing.T, st session.Store) {
 	for range 4 {
 		readers.Go(func() {
 			for last := session.FrameID(0); last < frames; {
-				w, err := st.Read(ctx, r.Info.ID, last)
+				w, err := st.Read(ctx, r.Info.ID, last, 200)
 				if err != nil {
 					t.Errorf("Read after %d = %v", last, err)
 					return
@@ -444,5 +503,8 @@ func testLevel(t *testing.T, st session.Store) {
 	case session.LevelMemory, session.LevelProcess, session.LevelPower:
 	default:
 		t.Errorf("Level = %q", st.Level())
+	}
+	if stat := st.Stat(); stat.Err != nil || stat.Disk < 0 {
+		t.Errorf("Stat = %+v", stat)
 	}
 }
