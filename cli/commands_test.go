@@ -119,7 +119,7 @@ func TestCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wire, _, err := reader.Next(1 << 20)
+	wire, _, err := reader.Next(t.Context(), 1<<20)
 	reader.Close()
 	if err != nil {
 		t.Fatal(err)

@@ -143,7 +143,7 @@ func (f *follower) run(ctx context.Context) error {
 	}
 	var rendered []byte
 	for {
-		frames, more, err := f.reader.Next(size)
+		frames, more, err := f.reader.Next(ctx, size)
 		switch {
 		case err == io.EOF:
 			return nil

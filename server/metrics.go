@@ -20,6 +20,7 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 	started  *prometheus.CounterVec // by source
+	wentOn   *prometheus.CounterVec // by source
 	ended    *prometheus.CounterVec // by state
 	live     prometheus.Gauge
 	frames   prometheus.Counter
@@ -39,6 +40,10 @@ func NewMetrics() *Metrics {
 		started: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokenrelay_sessions_started_total",
 			Help: "Sessions created, by the type of their source.",
+		}, []string{"source"}),
+		wentOn: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokenrelay_sessions_recovered_total",
+			Help: "Sessions taken over at the start of the relay because they had not ended, by the type of their source. Those that could not go on exactly end as interrupted.",
 		}, []string{"source"}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokenrelay_sessions_ended_total",
@@ -66,7 +71,7 @@ func NewMetrics() *Metrics {
 		}, []string{"unit", "encoding"}),
 	}
 	m.registry.MustRegister(
-		m.started, m.ended, m.live, m.frames, m.bytes, m.capped, buildInfo(),
+		m.started, m.wentOn, m.ended, m.live, m.frames, m.bytes, m.capped, buildInfo(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	m.zero()
@@ -78,6 +83,7 @@ func NewMetrics() *Metrics {
 func (m *Metrics) zero() {
 	for _, source := range []session.SourceType{session.SourceText, session.SourceGenerate, session.SourcePush, session.SourceUpstream} {
 		m.started.WithLabelValues(string(source))
+		m.wentOn.WithLabelValues(string(source))
 	}
 	for _, state := range []session.State{session.Done, session.Stopped, session.Failed, session.Interrupted, stateBroken} {
 		m.ended.WithLabelValues(string(state))
@@ -98,6 +104,10 @@ func (m *Metrics) Events() session.Events {
 	return session.Events{
 		Started: func(source session.SourceType) {
 			m.started.WithLabelValues(string(source)).Inc()
+			m.live.Inc()
+		},
+		WentOn: func(source session.SourceType) {
+			m.wentOn.WithLabelValues(string(source)).Inc()
 			m.live.Inc()
 		},
 		Committed: func(frames, bytes int) {
@@ -124,8 +134,10 @@ func (m *Metrics) watch(manager *session.Manager) error {
 		value      func(session.Use) float64
 	}{
 		{"tokenrelay_sessions", "Sessions that are kept, ended ones included until their retention is over.",
-			func(u session.Use) float64 { return float64(u.Sessions) }},
-		{"tokenrelay_sessions_limit", "How many sessions may be kept (--max-sessions); beyond it creation is refused.",
+			func(u session.Use) float64 { return float64(u.Live + u.Ended) }},
+		{"tokenrelay_sessions_in_memory", "Sessions in memory: all that have not ended, and ended ones that were asked for lately.",
+			func(u session.Use) float64 { return float64(u.InMemory) }},
+		{"tokenrelay_sessions_limit", "How many sessions that have not ended there may be (--max-sessions); beyond it creation is refused.",
 			func(u session.Use) float64 { return float64(u.MaxSessions) }},
 		{"tokenrelay_readers", "Readers of all sessions now.",
 			func(u session.Use) float64 { return float64(u.Readers) }},
@@ -133,7 +145,7 @@ func (m *Metrics) watch(manager *session.Manager) error {
 			func(u session.Use) float64 { return float64(u.MaxReaders) }},
 		{"tokenrelay_kept_bytes", "Bytes of frames that are kept, and of what their sessions were created with.",
 			func(u session.Use) float64 { return float64(u.Bytes) }},
-		{"tokenrelay_kept_limit_bytes", "How many bytes may be kept (--max-total-bytes); beyond it sessions fail and creation is refused.",
+		{"tokenrelay_kept_limit_bytes", "How many bytes may be kept (--max-total-bytes); before it is reached the oldest ended sessions are removed.",
 			func(u session.Use) float64 { return float64(u.MaxBytes) }},
 	} {
 		err := m.registry.Register(prometheus.NewGaugeFunc(

@@ -47,6 +47,7 @@ func TestMetrics(t *testing.T) {
 		}
 		check("at first", map[string]string{
 			`tokenrelay_sessions_started_total{source="upstream"}`:                 "0",
+			`tokenrelay_sessions_recovered_total{source="push"}`:                   "0",
 			`tokenrelay_sessions_ended_total{state="broken_off"}`:                  "0",
 			`tokenrelay_units_capped_total{encoding="",unit="grapheme"}`:           "0",
 			`tokenrelay_units_capped_total{encoding="o200k_harmony",unit="token"}`: "0",
@@ -65,6 +66,7 @@ func TestMetrics(t *testing.T) {
 			`tokenrelay_sessions_ended_total{state="done"}`:              "1",
 			`tokenrelay_sessions_live`:                                   "1",
 			`tokenrelay_sessions`:                                        "2",
+			`tokenrelay_sessions_in_memory`:                              "2",
 			`tokenrelay_readers`:                                         "1",
 			`tokenrelay_units_capped_total{encoding="",unit="grapheme"}`: "7",
 			`tokenrelay_units_capped_total{encoding="",unit="line"}`:     "1",

@@ -213,7 +213,7 @@ func (s *Server) text(c *gin.Context) error {
 	out := s.openStream(c, "text/plain; charset=utf-8")
 	var text []byte
 	for reader.At() < last {
-		frames, _, err := reader.Next(writeSize)
+		frames, _, err := reader.Next(c.Request.Context(), writeSize)
 		if err != nil {
 			return errAbort
 		}

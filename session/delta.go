@@ -53,4 +53,5 @@ const (
 	ReasonStopped = "stop_requested" // stopped
 	ReasonDeleted = "deleted"        // stopped, because the session was deleted
 	ReasonError   = "error"          // failed: see End.Error
+	ReasonRestart = "restart"        // interrupted: see End.Error
 )

@@ -6,12 +6,16 @@ import "tokenrelay/chunker"
 // are not called.
 //
 // A session's own pump calls them, one at a time, in the order of its life:
-// Started first, Ended last. Pumps of several sessions call at the same time. A
+// Started or WentOn first, Ended last. Pumps of several sessions call at the same time. A
 // function must return at once, for it holds its session up, and must not ask
 // the Manager or a Session for anything.
 type Events struct {
 	// Started is called for a session that has been created.
 	Started func(source SourceType)
+
+	// WentOn is called instead for a session that another process ran before,
+	// even if it is to end as interrupted.
+	WentOn func(source SourceType)
 
 	// Committed is called after each commit with what became visible by it,
 	// bytes being those of the frames' wire form.
@@ -30,6 +34,9 @@ type Events struct {
 func (e Events) withDefaults() Events {
 	if e.Started == nil {
 		e.Started = func(SourceType) {}
+	}
+	if e.WentOn == nil {
+		e.WentOn = func(SourceType) {}
 	}
 	if e.Committed == nil {
 		e.Committed = func(int, int) {}

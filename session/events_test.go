@@ -225,7 +225,7 @@ func TestUse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want.Sessions, want.Readers, want.Bytes = 1, 1, bytes
+		want.Ended, want.InMemory, want.Readers, want.Bytes = 1, 1, 1, bytes
 		if got := m.Use(); got != want {
 			t.Errorf("with a session and a reader: %+v, want %+v", got, want)
 		}
@@ -233,7 +233,7 @@ func TestUse(t *testing.T) {
 		if err := m.Delete(t.Context(), me, s.Info().ID); err != nil {
 			t.Fatal(err)
 		}
-		want.Sessions, want.Readers, want.Bytes = 0, 0, 0
+		want.Ended, want.InMemory, want.Readers, want.Bytes = 0, 0, 0, 0
 		if got := m.Use(); got != want {
 			t.Errorf("after: %+v, want %+v", got, want)
 		}

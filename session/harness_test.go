@@ -81,7 +81,7 @@ func read(t *testing.T, s *session.Session, after session.FrameID, enough func(s
 	}
 	defer r.Close()
 	for {
-		w, more, err := r.Next(0)
+		w, more, err := r.Next(context.Background(), 0)
 		if err != nil {
 			return frames, err
 		}

@@ -17,7 +17,7 @@ func fill(log *session.Log, after, last session.FrameID, terminal bool) {
 }
 
 func TestLogAfter(t *testing.T) {
-	log := session.NewLog()
+	log := session.NewLog(0, 1<<20)
 	fill(log, 0, 4, false)
 	fill(log, 4, 12, false)
 	for after := range session.FrameID(12) {
@@ -54,7 +54,7 @@ func TestLogWakes(t *testing.T) {
 		"terminal": {func(l *session.Log) { fill(l, 2, 3, true) }, io.EOF},
 		"broken":   {func(l *session.Log) { l.Break(session.ErrShutdown) }, session.ErrShutdown},
 	} {
-		log := session.NewLog()
+		log := session.NewLog(0, 1<<20)
 		fill(log, 0, 2, false)
 		_, _, more, _ := log.After(2, 1)
 		test.change(log)
@@ -71,7 +71,7 @@ func TestLogWakes(t *testing.T) {
 
 // Slices that readers hold stay as they were while the log grows.
 func TestLogSlicesStay(t *testing.T) {
-	log := session.NewLog()
+	log := session.NewLog(0, 1<<20)
 	fill(log, 0, 2, false)
 	w, _, _, _ := log.After(0, 1<<20)
 	want := bytes.Clone(w)
@@ -91,10 +91,10 @@ func BenchmarkLogAppend(b *testing.B) {
 	b.ReportAllocs()
 	w := sessiontest.Frames(0, 1)
 	ends := []uint32{uint32(len(w))}
-	log := session.NewLog()
+	log := session.NewLog(0, 1<<20)
 	for i := 0; b.Loop(); i++ {
 		if i%10_000 == 0 {
-			log = session.NewLog()
+			log = session.NewLog(0, 1<<20)
 		}
 		log.Append(w, ends, false)
 	}
@@ -102,7 +102,7 @@ func BenchmarkLogAppend(b *testing.B) {
 
 func BenchmarkLogReplay2000(b *testing.B) {
 	b.ReportAllocs()
-	log := session.NewLog()
+	log := session.NewLog(0, 1<<20)
 	fill(log, 0, 2000, true)
 	for b.Loop() {
 		for at := session.FrameID(0); at < 2000; {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -21,19 +22,16 @@ const (
 	DefaultMaxBytes      = 16 << 20
 	DefaultMaxTotalBytes = 1 << 30
 	DefaultMaxHold       = 1 << 20
+	DefaultMaxLog        = 64 << 10
 	DefaultRetain        = 24 * time.Hour
 )
-
-// sweepEvery is how often expired sessions give their memory back. They are
-// gone for their readers at once.
-const sweepEvery = 15 * time.Second
 
 // Options say what a Manager may use. The zero value of each field means its
 // default; negative values are errors.
 type Options struct {
 	// Upstreams makes the sources of upstream sessions; nil means there are none.
 	Upstreams Opener
-	// MaxSessions bounds how many sessions there are, ended ones included.
+	// MaxSessions bounds how many sessions there are that have not ended.
 	MaxSessions int
 	// MaxReaders bounds how many readers all sessions have together.
 	MaxReaders int
@@ -41,12 +39,17 @@ type Options struct {
 	// A session that reaches it ends with a failed frame; nothing in it is dropped.
 	MaxBytes int64
 	// MaxTotalBytes bounds what all sessions keep together, in bytes of frames
-	// and of what they were created with. A session whose text reaches it ends
-	// as if it had reached MaxBytes.
+	// and of what they were created with. Before it is reached ended sessions
+	// are removed, those first that ended first. Where that does not help, a
+	// session whose text reaches it ends as if it had reached MaxBytes.
 	MaxTotalBytes int64
 	// MaxHold bounds what a paused upstream session reads on, in bytes that its
 	// deltas take.
 	MaxHold int
+	// MaxLog is how much of a session's log is in memory at least, in bytes of
+	// frames; at most it is twice as much and what one commit adds. Readers
+	// that are further behind read from the store.
+	MaxLog int
 	// Retain is how long an ended session stays readable, and the most that a
 	// session can ask for.
 	Retain time.Duration
@@ -62,6 +65,7 @@ func (o Options) withDefaults() Options {
 	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
 	o.MaxTotalBytes = cmp.Or(o.MaxTotalBytes, DefaultMaxTotalBytes)
 	o.MaxHold = cmp.Or(o.MaxHold, DefaultMaxHold)
+	o.MaxLog = cmp.Or(o.MaxLog, DefaultMaxLog)
 	o.Retain = cmp.Or(o.Retain, DefaultRetain)
 	o.Events = o.Events.withDefaults()
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
@@ -74,7 +78,7 @@ func (o Options) validate() error {
 		value int64
 	}{
 		{"MaxSessions", int64(o.MaxSessions)}, {"MaxReaders", int64(o.MaxReaders)}, {"MaxBytes", o.MaxBytes},
-		{"MaxTotalBytes", o.MaxTotalBytes}, {"MaxHold", int64(o.MaxHold)}, {"Retain", int64(o.Retain)},
+		{"MaxTotalBytes", o.MaxTotalBytes}, {"MaxHold", int64(o.MaxHold)}, {"MaxLog", int64(o.MaxLog)}, {"Retain", int64(o.Retain)},
 	} {
 		if limit.value < 0 {
 			return fmt.Errorf("%s must not be negative", limit.name)
@@ -95,12 +99,25 @@ type limits struct {
 
 // A quota counts the use of something that all sessions share.
 type quota struct {
-	used atomic.Int64
-	max  int64
+	used    atomic.Int64
+	max     int64
+	crowded chan struct{} // gets one when ended sessions are to make room
 }
 
-func (q *quota) add(n int64) { q.used.Add(n) }
-func (q *quota) over() bool  { return q.used.Load() >= q.max }
+func (q *quota) over() bool { return q.used.Load() >= q.max }
+
+func (q *quota) add(n int64) {
+	q.used.Add(n)
+	if n > 0 && q.above(crowdedAbove) {
+		select {
+		case q.crowded <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// above reports whether more than this part of the quota is used.
+func (q *quota) above(part float64) bool { return float64(q.used.Load()) > part*float64(q.max) }
 
 // take adds n if that stays within the quota.
 func (q *quota) take(n int64) bool {
@@ -112,19 +129,20 @@ func (q *quota) take(n int64) bool {
 }
 
 // A Manager owns the sessions of one node. Its methods may be called at the
-// same time; sessions are created while Run runs.
+// same time; sessions are created and recovered while Run runs.
 type Manager struct {
 	opts    Options
 	store   Store
+	commits *committer
 	bytes   quota // of frames and specs
 	readers quota
-	starts  chan *pump  // to Run
-	commits chan *flush // to persist
+	starts  chan *pump // to Run
 	stopped chan struct{}
 
-	mu       sync.Mutex // guards sessions and creating; never held over I/O
-	sessions map[ID]*Session
-	creating int // sessions that have a place but are not in sessions yet
+	mu       sync.Mutex      // guards the fields below; never held over I/O
+	sessions map[ID]*Session // in memory: all that live, and ended ones that somebody asked for
+	ended    map[ID]remains
+	live     int // sessions that have not ended, and those that are being created
 }
 
 // NewManager returns a manager of the sessions in store.
@@ -136,77 +154,52 @@ func NewManager(store Store, o Options) (*Manager, error) {
 	return &Manager{
 		opts:     o,
 		store:    store,
-		bytes:    quota{max: o.MaxTotalBytes},
+		commits:  newCommitter(store),
+		bytes:    quota{max: o.MaxTotalBytes, crowded: make(chan struct{}, 1)},
 		readers:  quota{max: int64(o.MaxReaders)},
 		starts:   make(chan *pump),
-		commits:  make(chan *flush),
 		stopped:  make(chan struct{}),
 		sessions: make(map[ID]*Session),
+		ended:    make(map[ID]remains),
 	}, nil
 }
 
 // Run runs the sessions until ctx is done and all of them have let go of their
 // sources. Sessions that have not ended by then have no terminal frame: how
-// they go on is up to the store. It must be called once.
+// they go on is up to the store. It must be called once. An error other than
+// that of ctx is ErrStore: the store did not return.
 func (m *Manager) Run(ctx context.Context) error {
-	var pumps, persist sync.WaitGroup
-	persist.Go(m.persist)
-	defer persist.Wait()
-	defer close(m.commits)
-	defer pumps.Wait()
-	defer close(m.stopped)
-	pumps.Go(func() { m.expire(ctx) })
-	for {
+	idle, committed := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(committed)
+		m.commits.run(idle)
+	}()
+	var pumps sync.WaitGroup
+	pumps.Go(func() { m.tidy(ctx) })
+	for ctx.Err() == nil {
 		select {
 		case p := <-m.starts:
 			pumps.Go(func() { p.run(ctx) })
 		case <-ctx.Done():
-			return context.Cause(ctx)
 		}
 	}
-}
-
-// A flush is a batch on its way to the store.
-type flush struct {
-	batch Batch
-	done  chan error // buffered
-}
-
-// persist commits batches until commits is closed: all that wait, in one
-// commit, as soon as the last commit has returned.
-func (m *Manager) persist() {
-	var batches []Batch
-	var waiting []*flush
-	for f := range m.commits {
-		batches, waiting = append(batches[:0], f.batch), append(waiting[:0], f)
-		for more := true; more; {
-			select {
-			case f, more = <-m.commits:
-				if more {
-					batches, waiting = append(batches, f.batch), append(waiting, f)
-				}
-			default:
-				more = false
-			}
-		}
-		for i, err := range m.store.Append(context.Background(), batches) {
-			waiting[i].done <- err
-		}
-		clear(batches) // lets go of their frames
+	close(m.stopped)
+	pumps.Wait()
+	close(idle)
+	select {
+	case <-committed:
+		return context.Cause(ctx)
+	case <-time.After(storePatience):
+		return ErrStore // no pump waits for it any more
 	}
-}
-
-// write commits one batch and waits for it.
-func (m *Manager) write(b Batch) error {
-	f := &flush{batch: b, done: make(chan error, 1)}
-	m.commits <- f
-	return <-f.done
 }
 
 // A Use is what a Manager uses of what it may.
 type Use struct {
-	Sessions    int // ended ones included
-	MaxSessions int
+	Live        int // sessions that have not ended
+	MaxSessions int // of those
+	Ended       int // sessions that have ended and are kept
+	InMemory    int // sessions in memory, all that live among them
 	Readers     int
 	MaxReaders  int
 	Bytes       int64 // of frames, and of what sessions were created with
@@ -216,11 +209,12 @@ type Use struct {
 // Use returns what is in use now.
 func (m *Manager) Use() Use {
 	m.mu.Lock()
-	sessions := len(m.sessions)
-	m.mu.Unlock()
+	defer m.mu.Unlock()
 	return Use{
-		Sessions:    sessions,
+		Live:        m.live,
 		MaxSessions: m.opts.MaxSessions,
+		Ended:       len(m.ended),
+		InMemory:    len(m.sessions),
 		Readers:     int(m.readers.used.Load()),
 		MaxReaders:  m.opts.MaxReaders,
 		Bytes:       m.bytes.used.Load(),
@@ -244,29 +238,31 @@ func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Sessio
 	if err != nil {
 		return nil, err
 	}
-	if err := m.reserve(spec); err != nil {
+	if err := m.reserve(ctx, info.Size); err != nil {
 		return nil, err
 	}
 	s, err := m.create(ctx, info, source, cut)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.creating--
 	if err != nil {
-		m.bytes.add(-spec.size())
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.live--
+		m.bytes.add(-info.Size)
 		return nil, err
 	}
-	m.sessions[s.info.ID] = s
 	return s, nil
 }
 
-// reserve takes a place among the sessions, and room for the spec.
-func (m *Manager) reserve(spec Spec) error {
+// reserve takes a place among the sessions that live, and room for size bytes.
+func (m *Manager) reserve(ctx context.Context, size int64) error {
+	if m.bytes.above(crowdedAbove) {
+		m.evict(ctx)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.sessions)+m.creating >= m.opts.MaxSessions || m.bytes.over() || !m.bytes.take(spec.size()) {
+	if m.live >= m.opts.MaxSessions || m.bytes.over() || !m.bytes.take(size) {
 		return ErrOverloaded
 	}
-	m.creating++
+	m.live++
 	return nil
 }
 
@@ -280,6 +276,7 @@ func newInfo(who Principal, spec Spec) Info {
 		Unicode:   chunker.UnicodeVersion(spec.Unit),
 	}
 	info.Spec.Encoding, info.EncodingSource = spec.encoding()
+	info.Size = spec.size()
 	if spec.Source.Type == SourceGenerate {
 		info.Generator = GeneratorVersion
 	}
@@ -304,37 +301,46 @@ func (m *Manager) create(ctx context.Context, info Info, source Source, cut chun
 	if err != nil {
 		return nil, fmt.Errorf("create session: %w", err)
 	}
-	s := &Session{
-		info:     info,
-		log:      NewLog(),
-		commands: make(chan *command),
-		gone:     make(chan struct{}),
-		seats:    &m.readers,
-	}
-	p := &pump{
-		s:      s,
-		source: source,
-		token:  token,
-		limits: limits{session: m.opts.MaxBytes, hold: m.opts.MaxHold, total: &m.bytes},
-		write:  m.write,
-		events: m.opts.Events,
-		logger: m.opts.Logger,
-		cut:    cut,
-		pace:   newPace(spec.Rate),
-		status: Status{State: Running, Last: 1},
-		size:   int64(len(wire)),
-	}
-	p.status.Usage = p.usage()
+	s := newSession(m, info, 0)
+	p := m.newPump(s, source, Record{Info: info, Token: token, State: Running, Last: 1, Bytes: int64(len(wire))})
+	p.cut = cut
 	s.commit(wire, []uint32{uint32(len(wire))}, p.status)
+	m.mu.Lock()
+	m.sessions[info.ID] = s
+	m.mu.Unlock()
 	select {
 	case m.starts <- p:
 	case <-m.stopped:
+		m.mu.Lock()
+		delete(m.sessions, info.ID)
+		m.mu.Unlock()
 		return nil, errors.Join(ErrShutdown, m.store.Remove(context.WithoutCancel(ctx), info.ID, Deleted))
 	}
 	m.bytes.add(int64(len(wire)))
 	m.opts.Logger.Info("session created", "session", info.ID, "source", spec.Source.Type, "unit", spec.Unit,
 		logged("encoding", spec.Encoding), logged("encoding_source", string(info.EncodingSource)))
 	return s, nil
+}
+
+// newPump returns the pump of a session that stands where r says.
+func (m *Manager) newPump(s *Session, source Source, r Record) *pump {
+	p := &pump{
+		s:      s,
+		source: source,
+		token:  r.Token,
+		limits: limits{session: m.opts.MaxBytes, hold: m.opts.MaxHold, total: &m.bytes},
+		write:  m.commits.write,
+		ended:  m.settle,
+		events: m.opts.Events,
+		logger: m.opts.Logger,
+		pace:   newPace(r.Info.Spec.Rate),
+		check:  r.Checkpoint,
+		size:   r.Bytes,
+		owed:   r.Checkpoint.Position + int64(len(r.Checkpoint.Held)),
+	}
+	p.status = Status{State: r.State, Last: r.Last, Usage: p.usage(), FirstText: r.Checkpoint.FirstText, Producers: r.Checkpoint.Producers}
+	p.kept = standing{p.status, p.check}
+	return p
 }
 
 // logged returns an attribute, or the one that handlers leave out if value is
@@ -353,17 +359,55 @@ func (m *Manager) Get(ctx context.Context, who Principal, id ID) (*Session, erro
 	s := m.sessions[id]
 	m.mu.Unlock()
 	if s == nil {
-		_, err := m.store.Load(ctx, id)
+		r, err := m.store.Load(ctx, id)
 		if gone, ok := errors.AsType[*GoneError](err); ok && gone.Principal != who {
 			return nil, ErrNotFound
 		}
-		return nil, cmp.Or(err, ErrNotFound)
+		if err != nil {
+			return nil, err
+		}
+		if s, err = m.recall(ctx, r); err != nil {
+			return nil, err
+		}
 	}
 	if s.info.Principal != who {
 		return nil, ErrNotFound
 	}
-	if s.expired(time.Now()) {
+	if s.ask(time.Now()) {
 		return nil, &GoneError{who, Expired}
+	}
+	return s, nil
+}
+
+// recall brings a session that has ended back into memory, its log apart.
+func (m *Manager) recall(ctx context.Context, r Record) (*Session, error) {
+	if !r.State.Terminal() {
+		return nil, ErrNotFound // it is being created, or nobody runs it
+	}
+	w, err := m.store.Read(ctx, r.Info.ID, r.Last-1, 0)
+	if err != nil {
+		return nil, err
+	}
+	s := newSession(m, r.Info, r.Last)
+	s.status = Status{
+		State: r.State, Last: r.Last, End: new(End), Usage: r.Checkpoint.Usage,
+		FirstText: r.Checkpoint.FirstText, Ended: r.Checkpoint.Ended, Producers: r.Checkpoint.Producers,
+	}
+	for f := range w.Frames() {
+		if err := json.Unmarshal(f.Data, s.status.End); err != nil {
+			return nil, fmt.Errorf("terminal frame: %w", err)
+		}
+	}
+	s.status.Usage = s.status.End.Usage
+	s.log.Break(io.EOF)
+	s.leave(nil)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if other := m.sessions[r.Info.ID]; other != nil {
+		return other, nil
+	}
+	if _, kept := m.ended[r.Info.ID]; kept { // or it was removed meanwhile
+		m.sessions[r.Info.ID] = s
 	}
 	return s, nil
 }
@@ -383,7 +427,13 @@ func (m *Manager) List(ctx context.Context, who Principal, after Cursor, limit i
 	}
 	sessions := make([]*Session, 0, len(records))
 	for _, r := range records {
-		if s, err := m.Get(ctx, who, r.Info.ID); err == nil { // it may have gone meanwhile
+		m.mu.Lock()
+		s := m.sessions[r.Info.ID]
+		m.mu.Unlock()
+		if s == nil {
+			s, err = m.recall(ctx, r)
+		}
+		if err == nil && !s.ask(time.Now()) { // it may have gone meanwhile
 			sessions = append(sessions, s)
 		}
 	}
@@ -399,66 +449,10 @@ func (m *Manager) Delete(ctx context.Context, who Principal, id ID) error {
 	if err := s.stop(ctx, ReasonDeleted); err != nil && !s.isBroken() {
 		return err
 	}
-	return m.remove(ctx, s, Deleted)
-}
-
-// remove takes an ended session out of the store, then out of memory.
-func (m *Manager) remove(ctx context.Context, s *Session, why GoneReason) error {
-	if err := m.store.Remove(ctx, s.info.ID, why); err != nil {
-		return fmt.Errorf("remove session: %w", err)
+	select {
+	case <-s.gone:
+		return m.remove(ctx, id, Deleted)
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	m.mu.Lock()
-	_, there := m.sessions[s.info.ID]
-	delete(m.sessions, s.info.ID)
-	m.mu.Unlock()
-	if there {
-		m.bytes.add(-s.log.size() - s.info.Spec.size())
-		m.opts.Logger.Info("session removed", "session", s.info.ID, "reason", why)
-	}
-	return nil
-}
-
-// expire removes sessions whose time of retention is over, until ctx is done.
-func (m *Manager) expire(ctx context.Context) {
-	sweep := time.NewTicker(sweepEvery)
-	defer sweep.Stop()
-	for {
-		select {
-		case <-sweep.C:
-			m.sweep(ctx)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (m *Manager) sweep(ctx context.Context) {
-	now := time.Now()
-	var expired []*Session
-	m.mu.Lock()
-	for _, s := range m.sessions {
-		if s.expired(now) {
-			expired = append(expired, s)
-		}
-	}
-	m.mu.Unlock()
-	for _, s := range expired {
-		if err := m.remove(ctx, s, Expired); err != nil {
-			m.opts.Logger.Error("sweep", "session", s.info.ID, "error", err)
-		}
-	}
-}
-
-// expired reports whether the time of retention was over at now: it begins
-// when the pump leaves, with the session's end or because it was broken off.
-func (s *Session) expired(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.left.IsZero() && now.Sub(s.left) >= s.info.Spec.Retain
-}
-
-func (s *Session) isBroken() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.broken != nil
 }

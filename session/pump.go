@@ -23,6 +23,10 @@ const (
 	// bytes: a paced text waits as text, which takes less room.
 	cutPiece = 256
 
+	// storePatience is how long a commit may take before those who wait for it
+	// are told so, and before the session ends with it.
+	storePatience = 5 * time.Second
+
 	// deltaSize is what a delta takes beside its text, in bytes, about.
 	deltaSize = 128
 )
@@ -35,7 +39,9 @@ type pump struct {
 	source Source // nil for push
 	token  Token
 	limits limits
-	write  func(Batch) error // commits
+	write  func(Batch) <-chan error                   // commits; it returns at once
+	ended  func(s *Session, bytes int64, broken bool) // called before the session is told
+	goesOn bool                                       // with a session that another process ran
 	events Events
 	logger *slog.Logger
 
@@ -47,8 +53,10 @@ type pump struct {
 	rest   string       // of the delta that is being cut
 	kind   Kind         // text or reasoning: what rest is and cut holds
 	cut    chunker.Chunker
-	drafts []draft // wait for their turn
+	again  []string // texts of committed frames that cut has not given again
+	drafts []draft  // wait for their turn
 	pace   pace
+	letGo  func() // of the source
 
 	// The frames of the coming commit, and what stands after it.
 	wire    Wire
@@ -57,14 +65,21 @@ type pump struct {
 	check   Checkpoint
 	changed bool // check has something to commit though there may be no frame
 	answers []func(error)
+	kept    standing    // what is committed
+	late    bool        // the store did not answer for longer than storePatience
+	waited  *time.Timer // for the store
 
-	size   int64 // bytes of all committed frames
-	shown  int64 // bytes of text that stand in frames
-	owed   int64 // bytes of text that producers were told are safe
-	tokens int64 // units in text frames
+	size int64 // bytes of all committed frames
+	owed int64 // bytes of text that producers were told are safe
 
 	capped uint64 // of the units in frames, those cut at their longest length
 	told   uint64 // how many of them events has been told of
+}
+
+// A standing is where a session stands after a commit.
+type standing struct {
+	status Status
+	check  Checkpoint
 }
 
 // A draft is a frame that has no id yet.
@@ -80,24 +95,31 @@ type draft struct {
 // run pumps until the session has ended, ctx is done or the store refuses, and
 // tells the session so. Then it waits for the source to let go.
 func (p *pump) run(ctx context.Context) {
-	p.events.Started(p.s.info.Spec.Source.Type)
-	p.events.Committed(1, int(p.size))
-	ctx, cancel := context.WithCancel(ctx)
+	var err error
+	if p.goesOn {
+		p.events.WentOn(p.s.info.Spec.Source.Type)
+		err = p.goOn(ctx)
+	} else {
+		p.events.Started(p.s.info.Spec.Source.Type)
+		p.events.Committed(1, int(p.size))
+	}
+	feedCtx, letGo := context.WithCancel(ctx)
+	p.letGo = letGo
 	var feeding sync.WaitGroup
 	defer feeding.Wait()
-	defer cancel()
-	if p.source != nil {
+	defer letGo()
+	if p.source != nil && err == nil && !p.status.State.Terminal() {
 		deltas, from := make(chan Delta), p.check.Position
 		p.deltas = deltas
 		feeding.Go(func() {
 			defer close(deltas)
-			p.broke = feed(ctx, p.source, from, deltas)
+			p.broke = feed(feedCtx, p.source, from, deltas)
 		})
 	}
-	var err error
 	for err == nil && !p.status.State.Terminal() {
 		err = p.turn(ctx)
 	}
+	p.ended(p.s, p.size, err != nil)
 	p.s.leave(err)
 	status := p.s.Status() // of what is committed: a refused commit may have been to end it
 	p.events.Ended(status.State)
@@ -146,7 +168,7 @@ func (p *pump) turn(ctx context.Context) error {
 	for n := 1; n < turnSize && len(p.wire) < turnBytes && !p.status.State.Terminal() && p.more(); n++ {
 		p.emit()
 	}
-	return p.flush()
+	return p.flush(ctx)
 }
 
 // more takes one more command or delta if one is ready.
@@ -277,6 +299,15 @@ func (p *pump) flushCut() { p.draftChunks(p.cut.Flush) }
 func (p *pump) draftChunks(cut func([]chunker.Chunk) []chunker.Chunk) {
 	var room [16]chunker.Chunk
 	chunks := cut(room[:0])
+	for len(p.again) > 0 && len(chunks) > 0 {
+		if err := p.repeat(chunks[0]); err != nil {
+			p.deltas, p.queue, p.queued, p.rest = nil, nil, 0, ""
+			failure, _ := errors.AsType[*Failure](err)
+			p.drafts = append(p.drafts, draft{kind: KindInterrupted, reason: ReasonRestart, failure: failure})
+			return
+		}
+		chunks = chunks[1:]
+	}
 	for _, c := range chunks {
 		p.drafts = append(p.drafts, draft{kind: p.kind, chunk: c})
 	}
@@ -293,7 +324,7 @@ func (p *pump) emit() {
 			if !p.pace.due() {
 				return
 			}
-			if full := p.full(); full != nil && p.shown >= p.owed {
+			if full := p.full(); full != nil && p.check.Position >= p.owed {
 				p.finish(KindFailed, ReasonError, full)
 				return
 			}
@@ -327,10 +358,11 @@ func (p *pump) full() *Failure {
 func (p *pump) frameText(d draft) {
 	if d.kind == KindText {
 		if p.status.FirstText.IsZero() {
-			p.status.FirstText = time.Now()
+			p.status.FirstText = now()
+			p.check.FirstText = p.status.FirstText
 		}
-		p.shown += int64(len(d.chunk.Text))
-		p.tokens += int64(d.chunk.Units)
+		p.check.Position += int64(len(d.chunk.Text))
+		p.check.Units += int64(d.chunk.Units)
 	}
 	p.capped = max(p.capped, d.capped)
 	p.status.Last++
@@ -356,8 +388,12 @@ func (p *pump) finish(kind Kind, reason string, failure *Failure) {
 		panic(err) // strings and numbers only
 	}
 	p.frame(kind, data)
-	p.status.State, p.status.End, p.status.Ended = State(kind), &end, time.Now()
+	p.status.State, p.status.End, p.status.Ended = State(kind), &end, now()
+	p.check.Ended, p.check.Held, p.check.HeldKind = p.status.Ended, "", KindText
 }
+
+// now is the time as sessions keep it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
 // failure says why the source broke. The text of an error that is no *Failure
 // may hold addresses and keys: it is logged, not shown.
@@ -374,7 +410,7 @@ func (p *pump) usage() Usage {
 	case p.check.Usage.Source != "":
 		return p.check.Usage
 	case p.s.info.Spec.Unit == chunker.Token:
-		tokens := p.tokens
+		tokens := p.check.Units
 		return Usage{Output: &tokens, Source: UsageEstimated}
 	}
 	return Usage{Source: UsageNone}
@@ -437,12 +473,17 @@ func (p *pump) mark(kind Kind, state State) error {
 func (p *pump) fill() bool {
 	full := p.full()
 	if full != nil {
-		if p.source == nil {
-			p.flushHeld()
-		}
-		p.finish(KindFailed, ReasonError, full)
+		p.fail(full)
 	}
 	return full != nil
+}
+
+// fail ends the session. A producer was told that its text is safe.
+func (p *pump) fail(why *Failure) {
+	if p.source == nil {
+		p.flushHeld()
+	}
+	p.finish(KindFailed, ReasonError, why)
 }
 
 // flushHeld frames what the chunker holds. Nothing else may be waiting.
@@ -500,27 +541,39 @@ func (p *pump) append(c *command) error {
 	return nil
 }
 
-// flush commits what has been gathered, shows it, and gives the answers.
-func (p *pump) flush() error {
+// flush commits what has been gathered, shows it, and gives the answers. It
+// ends a session whose store has no room, or was away for too long.
+func (p *pump) flush(ctx context.Context) error {
 	var err error
 	if len(p.ends) > 0 || p.changed {
-		err = p.commit()
+		err = p.commit(ctx)
 	}
+	p.answer(err)
+	switch ended := p.status.State.Terminal(); {
+	case errors.Is(err, ErrNoSpace) && !ended:
+		full := &Failure{CodeStoreFull, "the disk that keeps the session is full"}
+		return p.giveUp(ctx, draft{kind: KindFailed, reason: ReasonError, failure: full})
+	case err == nil && p.late && !ended:
+		p.late = false
+		p.fail(&Failure{CodeStoreFailed, fmt.Sprintf("the session could not be kept for more than %v", storePatience)})
+		return p.flush(ctx)
+	}
+	return err
+}
+
+// answer answers the commands that wait for a commit.
+func (p *pump) answer(err error) {
 	for _, answer := range p.answers {
 		answer(err)
 	}
 	clear(p.answers)
 	p.answers = p.answers[:0]
-	return err
 }
 
-func (p *pump) commit() error {
+func (p *pump) commit(ctx context.Context) error {
 	p.status.Usage = p.usage()
-	p.check.Position = p.shown
-	if p.source == nil {
-		p.check.Held = p.cut.Held()
-	}
-	err := p.write(Batch{
+	p.hold()
+	err := p.await(ctx, p.write(Batch{
 		ID:         p.s.info.ID,
 		Token:      p.token,
 		After:      p.status.Last - FrameID(len(p.ends)),
@@ -528,7 +581,7 @@ func (p *pump) commit() error {
 		Frames:     p.wire,
 		State:      p.status.State,
 		Checkpoint: p.check,
-	})
+	}))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
@@ -536,11 +589,56 @@ func (p *pump) commit() error {
 	p.limits.total.add(int64(len(p.wire)))
 	p.s.commit(p.wire, p.ends, p.status)
 	p.tell()
+	p.kept = standing{p.status, p.check}
 	p.wire, p.ends, p.changed = p.wire[:0], p.ends[:0], false
 	if cap(p.wire) > MaxFrame {
 		p.wire, p.ends = nil, nil // a burst's room is not kept
 	}
 	return nil
+}
+
+// hold puts what the chunker holds into the checkpoint, unless the source can
+// be asked for it again. What a paused upstream was read on is in no
+// checkpoint, so that what the chunker holds of it does not follow the frames.
+func (p *pump) hold() {
+	p.check.Held, p.check.HeldKind = "", KindText
+	if !p.s.info.Spec.Source.own() && !p.status.State.Terminal() && p.rest == "" && len(p.drafts) == 0 {
+		if p.check.Held = p.cut.Held(); p.check.Held != "" {
+			p.check.HeldKind = p.kind
+		}
+	}
+}
+
+// await waits for the outcome of a commit. After storePatience it answers the
+// commands that wait, and those that come, and lets go of the source.
+func (p *pump) await(ctx context.Context, done <-chan error) error {
+	if p.waited == nil {
+		p.waited = time.NewTimer(storePatience)
+	} else {
+		p.waited.Reset(storePatience)
+	}
+	defer p.waited.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-p.waited.C:
+	}
+	p.logger.Warn("the store does not answer", "session", p.s.info.ID, "for", storePatience)
+	p.late = true
+	p.answer(ErrStore)
+	if p.letGo != nil {
+		p.letGo()
+	}
+	for {
+		select {
+		case err := <-done:
+			return err
+		case c := <-p.s.commands:
+			c.reply <- ErrStore
+		case <-ctx.Done():
+			return ErrShutdown
+		}
+	}
 }
 
 // tell reports what has been committed.

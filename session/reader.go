@@ -1,12 +1,24 @@
 package session
 
-import "sync"
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// fetchSize is how much a reader that is behind takes from the store at once,
+// in bytes of frames, when it is asked for less.
+const fetchSize = 4 << 10
 
 // A Reader is a position in a session's log. A slow one falls behind; nobody
-// waits for it, and nothing is kept for it. One goroutine may use it.
+// waits for it, and nothing is kept for it but what it took from the store
+// last. One goroutine may use it.
 type Reader struct {
 	log   *Log
+	fetch func(ctx context.Context, after FrameID, size int) (Wire, error) // from the store
 	at    FrameID
+	ahead Wire // what was fetched and not returned yet
 	leave func()
 }
 
@@ -16,17 +28,38 @@ func (r *Reader) At() FrameID { return r.at }
 // Next returns the frames past the position and moves past them: as many as
 // size bytes hold, and at least one if there is one. When there is none it
 // returns a channel that closes as soon as there may be one. The error is
-// io.EOF past the terminal frame, and any other if the log was broken off.
-func (r *Reader) Next(size int) (Wire, <-chan struct{}, error) {
-	w, last, more, err := r.log.After(r.at, size)
-	r.at = last
-	return w, more, err
+// io.EOF past the terminal frame, and any other if the log was broken off or
+// the store does not give what memory does not hold any more: a *GoneError, if
+// the session was removed meanwhile.
+func (r *Reader) Next(ctx context.Context, size int) (Wire, <-chan struct{}, error) {
+	if len(r.ahead) == 0 {
+		w, last, more, err := r.log.After(r.at, size)
+		if err != errPassed {
+			r.at = last
+			return w, more, err
+		}
+		if r.ahead, err = r.fetch(ctx, r.at, max(size, fetchSize)); err != nil {
+			return nil, nil, err
+		}
+	}
+	w, rest, last := r.ahead.First(size)
+	if len(w) == 0 {
+		return nil, nil, fmt.Errorf("read past frame %d from the store: %w", r.at, io.ErrUnexpectedEOF)
+	}
+	r.at, r.ahead = last, rest
+	if len(rest) == 0 {
+		r.ahead = nil
+	}
+	return w, nil, nil
 }
 
 // Close ends the reading. It must be called once, and may be called again.
 func (r *Reader) Close() { r.leave() }
 
 // newReader counts the reader in until its Close.
-func newReader(log *Log, at FrameID, leave func()) *Reader {
-	return &Reader{log: log, at: at, leave: sync.OnceFunc(leave)}
+func newReader(s *Session, at FrameID, leave func()) *Reader {
+	fetch := func(ctx context.Context, after FrameID, size int) (Wire, error) {
+		return s.store.Read(ctx, s.info.ID, after, size)
+	}
+	return &Reader{log: s.log, fetch: fetch, at: at, leave: sync.OnceFunc(leave)}
 }

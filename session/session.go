@@ -50,15 +50,30 @@ type Session struct {
 	gone     chan struct{} // closed when the pump has left
 	readers  atomic.Int64
 	seats    *quota // of the readers of all sessions
+	store    Store  // has the frames that log does not keep
 
 	mu     sync.Mutex // guards the fields below; taken before the log's own
 	status Status
 	broken error     // why the pump left before the session's end
-	left   time.Time // when it left
+	left   time.Time // when it left; zero before
+	asked  time.Time // when somebody asked for it last
 }
 
 // Info returns what never changes.
 func (s *Session) Info() Info { return s.info }
+
+// newSession returns a session of m whose frames, up to last, are committed.
+func newSession(m *Manager, info Info, last FrameID) *Session {
+	return &Session{
+		info:     info,
+		log:      NewLog(last, m.opts.MaxLog),
+		commands: make(chan *command),
+		gone:     make(chan struct{}),
+		seats:    &m.readers,
+		store:    m.store,
+		asked:    time.Now(),
+	}
+}
 
 // Status returns the state as of the last commit.
 func (s *Session) Status() Status {
@@ -80,7 +95,7 @@ func (s *Session) Read(after FrameID) (*Reader, error) {
 		return nil, ErrOverloaded
 	}
 	s.readers.Add(1)
-	return newReader(s.log, after, func() {
+	return newReader(s, after, func() {
 		s.readers.Add(-1)
 		s.seats.add(-1)
 	}), nil
@@ -281,7 +296,10 @@ func (s *Session) commit(w Wire, ends []uint32, status Status) {
 // not ended.
 func (s *Session) leave(broken error) {
 	s.mu.Lock()
-	s.broken, s.left = broken, time.Now()
+	s.broken = broken
+	if s.left = s.status.Ended; s.left.IsZero() {
+		s.left = now()
+	}
 	s.mu.Unlock()
 	if broken != nil {
 		s.log.Break(broken)

@@ -297,14 +297,24 @@ func TestMaxTotalBytes(t *testing.T) {
 		if _, end := endOf(t, readAll(t, s, 0)); end.Error == nil || end.Error.Code != session.CodeRelayFull {
 			t.Errorf("end = %+v, want %s", end, session.CodeRelayFull)
 		}
+		full := create(t, m, session.Spec{Source: push, Unit: chunker.Delta})
+		if _, err := m.Get(t.Context(), me, s.Info().ID); !isGone(err, session.Evicted) {
+			t.Errorf("Get of the ended session that made room = %v, want evicted", err)
+		}
+		full.Append(t.Context(), session.Append{Text: strings.Repeat("x", 5000)})
 		if _, err := m.Create(t.Context(), me, spec); !errors.Is(err, session.ErrOverloaded) {
 			t.Errorf("Create at the limit = %v, want ErrOverloaded", err)
 		}
-		if err := m.Delete(t.Context(), me, s.Info().ID); err != nil {
+		if err := m.Delete(t.Context(), me, full.Info().ID); err != nil {
 			t.Fatal(err)
 		}
-		create(t, m, spec) // the memory is back
+		create(t, m, spec) // the room is back
 	})
+}
+
+func isGone(err error, why session.GoneReason) bool {
+	gone, ok := errors.AsType[*session.GoneError](err)
+	return ok && gone.Reason == why
 }
 
 func TestPush(t *testing.T) {

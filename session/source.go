@@ -33,6 +33,10 @@ type SourceSpec struct {
 	Messages json.RawMessage // upstream: a JSON array, passed on as it is
 }
 
+// own reports whether the source is the relay's own, which gives the same text
+// each time it is asked.
+func (s SourceSpec) own() bool { return s.Type == SourceText || s.Type == SourceGenerate }
+
 // A Source yields one text. sessiontest.TestSource holds an implementation to
 // what is said here.
 type Source interface {

@@ -17,7 +17,7 @@ func Text(t *testing.T, s *session.Session) string {
 	defer r.Close()
 	var text strings.Builder
 	for {
-		frames, _, _ := r.Next(session.MaxFrame)
+		frames, _, _ := r.Next(t.Context(), session.MaxFrame)
 		if len(frames) == 0 {
 			return text.String()
 		}

@@ -1,0 +1,84 @@
+package session
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// commitFloor is the least time from the start of one commit to that of the
+// next. A commit that takes longer gathers by itself; without a floor, one that
+// does not would be made for every event.
+const commitFloor = 500 * time.Microsecond
+
+// A committer hands the batches of all sessions to the store: all that wait,
+// in one commit, as soon as the last commit has returned.
+type committer struct {
+	store Store
+	floor time.Duration
+
+	mu      sync.Mutex // guards the field below
+	waiting []*flush
+	wake    chan struct{} // holds one if there may be some waiting
+}
+
+// A flush is a batch on its way to the store.
+type flush struct {
+	batch Batch
+	done  chan error // buffered
+}
+
+func newCommitter(store Store) *committer {
+	c := &committer{store: store, floor: commitFloor, wake: make(chan struct{}, 1)}
+	if store.Level() == LevelMemory {
+		c.floor = 0 // nothing to gain
+	}
+	return c
+}
+
+// write returns at once. The channel gives the outcome.
+func (c *committer) write(b Batch) <-chan error {
+	f := &flush{batch: b, done: make(chan error, 1)}
+	c.mu.Lock()
+	c.waiting = append(c.waiting, f)
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+	return f.done
+}
+
+// run commits until stop closes and nothing waits.
+func (c *committer) run(stop <-chan struct{}) {
+	var batches []Batch
+	var taken []*flush
+	floor := time.NewTimer(c.floor)
+	defer floor.Stop()
+	for open := true; open; {
+		select {
+		case <-c.wake:
+		case <-stop:
+			open = false // but for what was written before
+		}
+		if c.floor > 0 {
+			<-floor.C
+			floor.Reset(c.floor)
+		}
+		c.mu.Lock()
+		taken, c.waiting = c.waiting, taken[:0]
+		c.mu.Unlock()
+		if len(taken) == 0 {
+			continue
+		}
+		batches = batches[:0]
+		for _, f := range taken {
+			batches = append(batches, f.batch)
+		}
+		for i, err := range c.store.Append(context.Background(), batches) {
+			taken[i].done <- err
+		}
+		clear(batches) // lets go of their frames
+		clear(taken)
+	}
+}

@@ -1,0 +1,162 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"tokenrelay/chunker"
+)
+
+// rebuildSize is how much of a log is read at once to rebuild its chunker, in
+// bytes of frames.
+const rebuildSize = 256 << 10
+
+// goOn brings a session that another process ran to where its checkpoint left
+// it, or ends it as interrupted if it cannot go on exactly there.
+func (p *pump) goOn(ctx context.Context) error {
+	err := p.continuable()
+	if err == nil {
+		err = p.rebuild(ctx)
+	}
+	if failure, ok := errors.AsType[*Failure](err); ok {
+		return p.giveUp(ctx, draft{kind: KindInterrupted, reason: ReasonRestart, failure: failure})
+	}
+	return err
+}
+
+// continuable returns a *Failure for a session that cannot go on after a
+// restart, whatever its log holds.
+func (p *pump) continuable() error {
+	info := p.s.info
+	switch {
+	case info.Spec.Source.Type == SourceUpstream:
+		return &Failure{CodeNotContinuable, "the relay was restarted, and the provider's answer can only be read from its start"}
+	case info.Spec.Source.Type == SourceGenerate && info.Generator != GeneratorVersion:
+		return &Failure{CodeGeneratorChanged, fmt.Sprintf("the relay was restarted with version %d of its generator, which gives other text than version %d", GeneratorVersion, info.Generator)}
+	case info.Unicode != chunker.UnicodeVersion(info.Spec.Unit):
+		return &Failure{CodeUnicodeChanged, fmt.Sprintf("the relay was restarted with other tables of Unicode than %s, which may cut the text elsewhere", info.Unicode)}
+	}
+	return nil
+}
+
+// giveUp forgets what is not committed and ends the session. Text that was
+// taken from its source and stands in no frame yet is framed first.
+func (p *pump) giveUp(ctx context.Context, end draft) error {
+	p.wire, p.ends, p.changed = p.wire[:0], p.ends[:0], false
+	p.queue, p.queued, p.rest, p.drafts = nil, 0, "", nil
+	p.status, p.check = p.kept.status, p.kept.check
+	if p.check.Held != "" {
+		err := p.rebuild(ctx)
+		if wrong, ok := errors.AsType[*Failure](err); ok {
+			p.logger.Warn("text cut anew", "session", p.s.info.ID, "error", wrong)
+			if err = p.renew(); err == nil {
+				p.kind = p.check.HeldKind
+				p.draftChunks(func(dst []chunker.Chunk) []chunker.Chunk { return p.cut.Push(dst, p.check.Held) })
+			}
+		}
+		if err != nil {
+			return err
+		}
+		p.flushHeld()
+	}
+	p.finish(end.kind, end.reason, end.failure)
+	return p.flush(ctx)
+}
+
+// renew replaces the chunker by one that has seen nothing.
+func (p *pump) renew() (err error) {
+	p.cut, err = chunker.New(p.s.info.Spec.Unit, p.s.info.Spec.Encoding)
+	p.kind, p.again = KindText, nil
+	return err
+}
+
+// rebuild gives a new chunker the text of the log and then what the checkpoint
+// says it held. What it gives again must be what the log holds; if it is not,
+// the error is a *Failure. What is still to be given again, because the
+// source is to be asked for the text behind it, stays in p.again.
+func (p *pump) rebuild(ctx context.Context) error {
+	if err := p.renew(); err != nil {
+		return err
+	}
+	var room [16]chunker.Chunk
+	check := func(chunks []chunker.Chunk) error {
+		for _, c := range chunks {
+			if err := p.repeat(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	flush := func() error {
+		err := check(p.cut.Flush(room[:0]))
+		if err == nil && len(p.again) > 0 {
+			err = p.mismatch()
+		}
+		return err
+	}
+	for after := FrameID(0); after < p.kept.status.Last; {
+		w, err := p.s.store.Read(ctx, p.s.info.ID, after, rebuildSize)
+		if err == nil && len(w) == 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return fmt.Errorf("rebuild after frame %d: %w", after, err)
+		}
+		for f := range w.Frames() {
+			after = f.ID
+			switch f.Kind {
+			case KindSession, KindPaused, KindResumed: // the text goes on behind them
+			case KindText, KindReasoning:
+				if f.Kind != p.kind {
+					err = flush()
+					p.kind = f.Kind
+				}
+				text := f.Text()
+				p.again = append(p.again, text)
+				err = errors.Join(err, check(p.cut.Push(room[:0], text)))
+			default:
+				err = flush()
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if held := p.check.Held; held != "" {
+		if p.check.HeldKind != p.kind {
+			if err := flush(); err != nil {
+				return err
+			}
+			p.kind = p.check.HeldKind
+		}
+		if err := check(p.cut.Push(room[:0], held)); err != nil {
+			return err
+		}
+	}
+	if p.s.info.Spec.Source.own() {
+		return nil
+	}
+	if len(p.again) > 0 || p.cut.Held() != p.check.Held {
+		return p.mismatch()
+	}
+	return nil
+}
+
+// repeat takes a chunk that the log holds already off p.again.
+func (p *pump) repeat(c chunker.Chunk) error {
+	if len(p.again) == 0 || p.again[0] != c.Text {
+		return p.mismatch()
+	}
+	if p.again = p.again[1:]; len(p.again) == 0 {
+		p.again = nil
+	}
+	p.capped = p.cut.Capped() // told when it was given first
+	p.told = p.capped
+	return nil
+}
+
+func (p *pump) mismatch() error {
+	return &Failure{CodeLogMismatch, "the relay was restarted, and the text cannot be cut again as it was"}
+}

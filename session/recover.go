@@ -1,0 +1,107 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	// recovering is how many sessions are acquired at once, so that they share
+	// commits.
+	recovering = 64
+	// progressEvery is how often the log tells how far a recovery is.
+	progressEvery = time.Second
+)
+
+// Recover takes over what the store holds from the process that ran before:
+// ended sessions are readable again, the others go on, or end as interrupted
+// where they cannot go on exactly. It must be called once, while Run runs,
+// before anything else is asked.
+func (m *Manager) Recover(ctx context.Context) error {
+	began := time.Now()
+	var sessions, events, bytes int64
+	progress := time.NewTicker(progressEvery)
+	defer progress.Stop()
+	tell := func(message string, live int) {
+		m.opts.Logger.Info(message, "sessions", sessions, "live", live, "events", events, "bytes", bytes, "took", time.Since(began).Round(time.Millisecond))
+	}
+	var live []ID
+	for r, err := range m.store.Records(ctx) {
+		if err != nil {
+			return fmt.Errorf("read the store's records: %w", err)
+		}
+		sessions++
+		events += int64(r.Last)
+		bytes += r.Bytes
+		m.bytes.add(r.Bytes + r.Info.Size)
+		if r.State.Terminal() {
+			m.mu.Lock()
+			m.ended[r.Info.ID] = remains{r.Bytes + r.Info.Size, r.Checkpoint.Ended, r.Info.Spec.Retain, false}
+			m.mu.Unlock()
+		} else {
+			live = append(live, r.Info.ID)
+		}
+		select {
+		case <-progress.C:
+			tell("reading the store", len(live))
+		default:
+		}
+	}
+	if err := m.takeOver(ctx, live); err != nil {
+		return err
+	}
+	if sessions > 0 {
+		tell("sessions recovered", len(live))
+	}
+	return nil
+}
+
+// takeOver starts sessions that have not ended.
+func (m *Manager) takeOver(ctx context.Context, ids []ID) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var taken sync.WaitGroup
+	places := make(chan struct{}, recovering)
+	for _, id := range ids {
+		places <- struct{}{}
+		taken.Go(func() {
+			if err := m.adopt(ctx, id); err != nil {
+				cancel(fmt.Errorf("take session over: %w", err))
+			}
+			<-places
+		})
+	}
+	taken.Wait()
+	return context.Cause(ctx)
+}
+
+func (m *Manager) adopt(ctx context.Context, id ID) error {
+	r, err := m.store.Acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	var source Source
+	if given := r.Info.Spec.Source; given.own() {
+		if source, err = given.open(nil); err != nil {
+			return err
+		}
+	}
+	s := newSession(m, r.Info, r.Last)
+	p := m.newPump(s, source, r)
+	p.goesOn = true
+	s.status = p.status
+	m.mu.Lock()
+	m.live++
+	m.sessions[id] = s
+	m.mu.Unlock()
+	select {
+	case m.starts <- p:
+		return nil
+	case <-m.stopped:
+		return ErrShutdown
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
