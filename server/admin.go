@@ -23,10 +23,13 @@ func (s *Server) readyz(c *gin.Context) error {
 	if s.isDraining() {
 		return session.ErrShutdown
 	}
+	if err := s.opts.Manager.Ready(); err != nil {
+		return err
+	}
 	return render(c, http.StatusOK, struct {
 		Status     string        `json:"status"`
 		Durability session.Level `json:"durability"`
-	}{"ready", s.opts.Level})
+	}{"ready", s.opts.Manager.Level()})
 }
 
 // A modelBody is a model in the form of OpenAI's listing.

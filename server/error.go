@@ -36,6 +36,7 @@ const (
 	codeOrder       code = "append_out_of_order"
 	codeExpired     code = "session_expired"
 	codeDeleted     code = "session_deleted"
+	codeEvicted     code = "session_evicted"
 	codeBody        code = "body_too_large"
 	codeEvent       code = "event_too_large"
 	codeFull        code = "session_full"
@@ -43,6 +44,7 @@ const (
 	codeOverload    code = "overloaded"
 	codeShutdown    code = "shutting_down"
 	codeUnavailable code = "unavailable"
+	codeNoSpace     code = "storage_full"
 	codeInternal    code = "internal_error"
 )
 
@@ -66,6 +68,7 @@ var statuses = map[code]int{
 	codeOrder:       http.StatusConflict,
 	codeExpired:     http.StatusGone,
 	codeDeleted:     http.StatusGone,
+	codeEvicted:     http.StatusGone,
 	codeBody:        http.StatusRequestEntityTooLarge,
 	codeEvent:       http.StatusRequestEntityTooLarge,
 	codeFull:        http.StatusRequestEntityTooLarge,
@@ -73,7 +76,15 @@ var statuses = map[code]int{
 	codeOverload:    http.StatusTooManyRequests,
 	codeShutdown:    http.StatusServiceUnavailable,
 	codeUnavailable: http.StatusServiceUnavailable,
+	codeNoSpace:     http.StatusInsufficientStorage,
 	codeInternal:    http.StatusInternalServerError,
+}
+
+// goneCodes are those of sessions that are no more.
+var goneCodes = map[session.GoneReason]code{
+	session.Expired: codeExpired,
+	session.Deleted: codeDeleted,
+	session.Evicted: codeEvicted,
 }
 
 // retryAfter is when to come back after an error that will pass.
@@ -123,10 +134,7 @@ func problemOf(err error) problem {
 	case errors.As(err, &ended):
 		p.Code, p.State = codeEnded, ended.State
 	case errors.As(err, &gone):
-		p.Code = codeExpired
-		if gone.Reason == session.Deleted {
-			p.Code = codeDeleted
-		}
+		p.Code = goneCodes[gone.Reason]
 	case errors.As(err, &sequence):
 		p.Code, p.ExpectedSeq = codeOrder, sequence.Want
 	case errors.As(err, &tooLarge):
@@ -143,8 +151,10 @@ func problemOf(err error) problem {
 		p.Code = codeOverload
 	case errors.Is(err, session.ErrShutdown):
 		p.Code = codeShutdown
+	case errors.Is(err, session.ErrNoSpace):
+		p.Code, p.Detail = codeNoSpace, "the disk that keeps the sessions is full"
 	case errors.Is(err, session.ErrStore):
-		p.Code, p.Detail = codeUnavailable, "the relay could not keep that: the session is broken off"
+		p.Code, p.Detail = codeUnavailable, "the relay cannot keep that at the moment: whether it took place is not known"
 	default:
 		p.Detail = "something went wrong in the relay; its log says what"
 	}
@@ -159,7 +169,7 @@ func (s *Server) renderError(c *gin.Context, err error) {
 	if p.Status >= http.StatusInternalServerError && p.Code != codeShutdown {
 		s.opts.Logger.Error("request failed", "route", c.FullPath(), "code", p.Code, "error", err)
 	}
-	if p.Code == codeOverload || p.Code == codeShutdown || p.Code == codeUnavailable {
+	if p.Code == codeOverload || p.Code == codeShutdown || p.Code == codeUnavailable || p.Code == codeNoSpace {
 		c.Header("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
 	}
 	if p.Code == codeAhead {

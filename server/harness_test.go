@@ -43,7 +43,7 @@ func start(t *testing.T, o options) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.server.Manager, o.server.Level = manager, session.LevelMemory
+	o.server.Manager = manager
 	srv, err := server.New(o.server)
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +26,8 @@ type Metrics struct {
 	live     prometheus.Gauge
 	frames   prometheus.Counter
 	bytes    prometheus.Counter
+	commits  prometheus.Histogram
+	batches  prometheus.Counter
 	capped   *prometheus.CounterVec // by unit and encoding
 }
 
@@ -62,6 +65,15 @@ func NewMetrics() *Metrics {
 			Name: "tokenrelay_frame_bytes_total",
 			Help: "Bytes of the frames committed, in the form in which they are sent.",
 		}),
+		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "tokenrelay_commit_duration_seconds",
+			Help:    "How long commits of the store took. One commit is for all sessions that waited; nothing in it is shown or acknowledged before it is over.",
+			Buckets: prometheus.ExponentialBuckets(25e-6, 4, 10), // to 6.5 s
+		}),
+		batches: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tokenrelay_commit_batches_total",
+			Help: "Sessions in those commits: by how many commits they are divided is how well commits are shared.",
+		}),
 		capped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokenrelay_units_capped_total",
 			Help: "Units cut because they had reached the longest length that is held, not because the text ends them there. " +
@@ -71,7 +83,7 @@ func NewMetrics() *Metrics {
 		}, []string{"unit", "encoding"}),
 	}
 	m.registry.MustRegister(
-		m.started, m.wentOn, m.ended, m.live, m.frames, m.bytes, m.capped, buildInfo(),
+		m.started, m.wentOn, m.ended, m.live, m.frames, m.bytes, m.commits, m.batches, m.capped, buildInfo(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	m.zero()
@@ -114,6 +126,10 @@ func (m *Metrics) Events() session.Events {
 			m.frames.Add(float64(frames))
 			m.bytes.Add(float64(bytes))
 		},
+		Stored: func(batches int, took time.Duration) {
+			m.commits.Observe(took.Seconds())
+			m.batches.Add(float64(batches))
+		},
 		Capped: func(unit chunker.Unit, encoding string, units uint64) {
 			m.capped.WithLabelValues(string(unit), encoding).Add(float64(units))
 		},
@@ -129,6 +145,20 @@ func (m *Metrics) Events() session.Events {
 
 // watch adds what manager uses. It is an error to call it twice.
 func (m *Metrics) watch(manager *session.Manager) error {
+	err := m.registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tokenrelay_store_up",
+		Help: "1 while the store takes new sessions, 0 while it does not. The label is what a commit of it survives: nothing (memory), " +
+			"the end of the process (process), or the loss of power.",
+		ConstLabels: prometheus.Labels{"durability": string(manager.Level())},
+	}, func() float64 {
+		if manager.Ready() != nil {
+			return 0
+		}
+		return 1
+	}))
+	if err != nil {
+		return err
+	}
 	for _, gauge := range []struct {
 		name, help string
 		value      func(session.Use) float64
@@ -147,6 +177,8 @@ func (m *Metrics) watch(manager *session.Manager) error {
 			func(u session.Use) float64 { return float64(u.Bytes) }},
 		{"tokenrelay_kept_limit_bytes", "How many bytes may be kept (--max-total-bytes); before it is reached the oldest ended sessions are removed.",
 			func(u session.Use) float64 { return float64(u.MaxBytes) }},
+		{"tokenrelay_store_bytes", "Bytes that the store takes on its disk, compressed; room of what was removed comes back after a while.",
+			func(u session.Use) float64 { return float64(u.Disk) }},
 	} {
 		err := m.registry.Register(prometheus.NewGaugeFunc(
 			prometheus.GaugeOpts{Name: gauge.name, Help: gauge.help},

@@ -124,6 +124,8 @@ func TestMetricsShape(t *testing.T) {
 		}
 		want := []string{
 			"tokenrelay_build_info gauge",
+			"tokenrelay_commit_batches_total counter",
+			"tokenrelay_commit_duration_seconds histogram",
 			"tokenrelay_frame_bytes_total counter",
 			"tokenrelay_frames_total counter",
 			"tokenrelay_kept_bytes gauge",
@@ -132,9 +134,13 @@ func TestMetricsShape(t *testing.T) {
 			"tokenrelay_readers_limit gauge",
 			"tokenrelay_sessions gauge",
 			"tokenrelay_sessions_ended_total counter",
+			"tokenrelay_sessions_in_memory gauge",
 			"tokenrelay_sessions_limit gauge",
 			"tokenrelay_sessions_live gauge",
+			"tokenrelay_sessions_recovered_total counter",
 			"tokenrelay_sessions_started_total counter",
+			"tokenrelay_store_bytes gauge",
+			"tokenrelay_store_up gauge",
 			"tokenrelay_units_capped_total counter",
 		}
 		if got := strings.Join(names, "\n"); got != strings.Join(want, "\n") {

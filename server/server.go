@@ -35,8 +35,6 @@ const (
 // field means its default.
 type Options struct {
 	Manager *session.Manager
-	// Level is shown by /readyz.
-	Level session.Level
 	// Models are those that upstreams serve, as a request names them; the
 	// generator's own comes first in the listing.
 	Models []string

@@ -14,8 +14,9 @@ const commitFloor = 500 * time.Microsecond
 // A committer hands the batches of all sessions to the store: all that wait,
 // in one commit, as soon as the last commit has returned.
 type committer struct {
-	store Store
-	floor time.Duration
+	store  Store
+	floor  time.Duration
+	stored func(batches int, took time.Duration)
 
 	mu      sync.Mutex // guards the field below
 	waiting []*flush
@@ -28,8 +29,8 @@ type flush struct {
 	done  chan error // buffered
 }
 
-func newCommitter(store Store) *committer {
-	c := &committer{store: store, floor: commitFloor, wake: make(chan struct{}, 1)}
+func newCommitter(store Store, stored func(int, time.Duration)) *committer {
+	c := &committer{store: store, floor: commitFloor, stored: stored, wake: make(chan struct{}, 1)}
 	if store.Level() == LevelMemory {
 		c.floor = 0 // nothing to gain
 	}
@@ -75,7 +76,10 @@ func (c *committer) run(stop <-chan struct{}) {
 		for _, f := range taken {
 			batches = append(batches, f.batch)
 		}
-		for i, err := range c.store.Append(context.Background(), batches) {
+		began := time.Now()
+		errs := c.store.Append(context.Background(), batches)
+		c.stored(len(batches), time.Since(began))
+		for i, err := range errs {
 			taken[i].done <- err
 		}
 		clear(batches) // lets go of their frames

@@ -1,6 +1,10 @@
 package session
 
-import "tokenrelay/chunker"
+import (
+	"time"
+
+	"tokenrelay/chunker"
+)
 
 // Events tell of what becomes of sessions, for metrics. Functions that are nil
 // are not called.
@@ -21,6 +25,11 @@ type Events struct {
 	// bytes being those of the frames' wire form.
 	Committed func(frames, bytes int)
 
+	// Stored is called after each commit of the store, which is one for all
+	// sessions that waited: with how many they were, and how long it took. It
+	// is called by none of the sessions' pumps.
+	Stored func(batches int, took time.Duration)
+
 	// Capped is called with how many units were cut at their longest length,
 	// not where the text ends them, once the text around them is committed.
 	// The encoding is empty for units other than the token.
@@ -40,6 +49,9 @@ func (e Events) withDefaults() Events {
 	}
 	if e.Committed == nil {
 		e.Committed = func(int, int) {}
+	}
+	if e.Stored == nil {
+		e.Stored = func(int, time.Duration) {}
 	}
 	if e.Capped == nil {
 		e.Capped = func(chunker.Unit, string, uint64) {}

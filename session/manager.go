@@ -154,7 +154,7 @@ func NewManager(store Store, o Options) (*Manager, error) {
 	return &Manager{
 		opts:     o,
 		store:    store,
-		commits:  newCommitter(store),
+		commits:  newCommitter(store, o.Events.Stored),
 		bytes:    quota{max: o.MaxTotalBytes, crowded: make(chan struct{}, 1)},
 		readers:  quota{max: int64(o.MaxReaders)},
 		starts:   make(chan *pump),
@@ -204,6 +204,7 @@ type Use struct {
 	MaxReaders  int
 	Bytes       int64 // of frames, and of what sessions were created with
 	MaxBytes    int64
+	Disk        int64 // bytes that the store takes on its disk
 }
 
 // Use returns what is in use now.
@@ -219,11 +220,24 @@ func (m *Manager) Use() Use {
 		MaxReaders:  m.opts.MaxReaders,
 		Bytes:       m.bytes.used.Load(),
 		MaxBytes:    m.opts.MaxTotalBytes,
+		Disk:        m.store.Stat().Disk,
 	}
 }
 
+// Level is what a frame that is shown, and a command that is answered, survives.
+func (m *Manager) Level() Level { return m.store.Level() }
+
+// Ready returns nil, or why no new session is taken at the moment: an error
+// that wraps ErrStore, and ErrNoSpace if it is for want of room.
+func (m *Manager) Ready() error {
+	if err := m.store.Stat().Err; err != nil {
+		return fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	return nil
+}
+
 // Create makes a session, whose first frame is committed when it returns.
-// Errors are *InvalidError, ErrOverloaded, ErrShutdown and the store's.
+// Errors are *InvalidError, ErrOverloaded, ErrShutdown and those of Ready.
 func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Session, error) {
 	spec = spec.withDefaults(m.opts.Retain)
 	if err := spec.validate(m.opts.Retain); err != nil {
@@ -299,7 +313,7 @@ func (m *Manager) create(ctx context.Context, info Info, source Source, cut chun
 	wire := Wire(Frame{1, KindSession, first}.AppendWire(nil))
 	token, err := m.store.Create(ctx, Record{Format: StoreFormat, Info: info, State: Running, Last: 1}, wire)
 	if err != nil {
-		return nil, fmt.Errorf("create session: %w", err)
+		return nil, fmt.Errorf("create session: %w: %w", ErrStore, err)
 	}
 	s := newSession(m, info, 0)
 	p := m.newPump(s, source, Record{Info: info, Token: token, State: Running, Last: 1, Bytes: int64(len(wire))})
