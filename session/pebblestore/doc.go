@@ -1,0 +1,59 @@
+// Package pebblestore is a session.Store on the disk, in a Pebble database.
+//
+// # What stands where
+//
+// The data directory holds a marker (tokenrelay.format, which says what the
+// directory is and in which format), a lock, a ballast and the database
+// (pebble). A key is a letter and what follows it; numbers in keys are big
+// endian, times milliseconds, and a string that is not the last of its key
+// comes after its length.
+//
+//	r id i                     what never changes about a session (JSON after the principal)
+//	r id s                     what does: token, state, last, bytes, checkpoint
+//	c id                       what its source was given
+//	f created id last          the frames of one commit, of which last is the last
+//	l principal created id     nothing: the listing
+//	a principal name           the id that the alias is bound to
+//	b id name                  nothing: the aliases of a session
+//	t id                       the tombstone of a session that was removed
+//	o number                   the id of a tombstone: the lowest number is the oldest
+//	m f                        the newest Record.Format of any session
+//
+// So a replay is one seek and a scan, and sessions that end their time
+// together lie together: the room of expired ones comes back as whole tables.
+//
+// # Commits
+//
+// Every call that changes something is one batch of Pebble's, and one record
+// in its write-ahead log. A batch is put into its place in the log with order
+// held, so that the order of the log is that in which batches were checked
+// against each other; who put it there then waits for the log without a lock,
+// together with all who did so meanwhile. Pebble shows a batch to readers
+// before the log is synced; this package does not. A session that a commit is
+// on its way for, or that lives, has an entry in memory, which says what is
+// committed, and readers see no more than that. Entries of other sessions
+// leave, so there are about as many as sessions live.
+//
+//   - At session.LevelPower a commit returns when the log is synced.
+//   - At session.LevelProcess it returns when the log was written. Loss of
+//     power may take what came after the last sync by the kernel, never
+//     something in between.
+//
+// # Invariants
+//
+//   - The frames of a session are dense and end at the last of its state.
+//     Both are written by the same batch.
+//   - Records, listing, aliases and tombstones of a session come and go by the
+//     same batch.
+//   - Without an entry, all that the database shows of a session is committed.
+//
+// # A disk that fails
+//
+// See shield and room: logs wait for the disk, and a ballast keeps enough room
+// for sessions to end.
+//
+// # Locks
+//
+// Store.order before Store.mu; shield.mu and room.mu are leaves. Only order
+// and room.mu are held over I/O, and no reader takes them.
+package pebblestore

@@ -1,0 +1,452 @@
+package pebblestore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"tokenrelay/session"
+)
+
+const (
+	memTableSize = 16 << 20 // bytes; a write-ahead log has about this size too
+	cacheSize    = 32 << 20 // bytes
+	// openTables bounds how many tables are open at a time.
+	openTables = 500
+
+	// maxTombstones bounds how many removed sessions are remembered.
+	maxTombstones = 100_000
+
+	// watchEvery is how often the store looks at its disk.
+	watchEvery = time.Second
+	// flushRemoved is how long a removal may wait in memory before it is
+	// written to a table, which is what gives its room back.
+	flushRemoved = 5 * time.Second
+)
+
+// Pebble's own formats, which it only ever raises. At the level power its logs
+// tell a torn end from damage in their middle; a log that was not synced may
+// look damaged after a loss of power, and must open all the same.
+const (
+	formatPower   = pebble.FormatWALSyncChunks
+	formatProcess = pebble.FormatColumnarBlocks
+)
+
+// Names in the data directory.
+const (
+	markerName = "tokenrelay.format"
+	markerNew  = "tokenrelay.format.new" // it becomes the marker
+	lockName   = "tokenrelay.lock"
+	dbName     = "pebble"
+)
+
+// The marker is one line: the text, a number and, until the database is
+// complete, a note.
+const (
+	markerText     = "tokenrelay data directory, format "
+	markerFormat   = 1
+	markerUnready  = ", being created"
+	ownerOnly      = 0o700
+	maxMarkerBytes = 200
+)
+
+var (
+	// ErrLocked reports a data directory that another process has open.
+	ErrLocked = errors.New("in use by another relay")
+
+	errClosed = fmt.Errorf("%w: the store is closed", session.ErrStore)
+)
+
+// Options say how a Store keeps its sessions. Zero values are the defaults.
+type Options struct {
+	// Level is what a commit survives: session.LevelPower, which is the
+	// default, or session.LevelProcess.
+	Level session.Level
+	// Logger gets what happens to the disk. Nil means none.
+	Logger *slog.Logger
+
+	// For tests; zero values are what the constants above say.
+	fs         vfs.FS
+	retry      time.Duration
+	watch      time.Duration
+	tombstones uint64
+	ballast    int64
+	memTable   uint64
+}
+
+func (o Options) withDefaults() Options {
+	o.Level = cmp.Or(o.Level, session.LevelPower)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	if o.fs == nil {
+		o.fs = vfs.Default
+	}
+	o.watch = cmp.Or(o.watch, watchEvery)
+	o.tombstones = cmp.Or(o.tombstones, maxTombstones)
+	o.ballast = cmp.Or(o.ballast, ballastSize)
+	o.memTable = cmp.Or(o.memTable, memTableSize)
+	return o
+}
+
+// A Store keeps sessions in a directory. See the package comment.
+type Store struct {
+	dir    string
+	level  session.Level
+	shield *shield
+	room   *room
+	db     *pebble.DB
+	lock   io.Closer
+	disk   atomic.Int64 // bytes that Pebble's files take
+	calls  sync.WaitGroup
+	stop   chan struct{} // closed by Close: ends the watcher
+	watch  time.Duration
+
+	order sync.Mutex // held by whoever puts a commit into its place; guards the fields below
+	graves
+	newest int // format of any record
+
+	mu       sync.RWMutex // guards the fields below and what they point to; held over no I/O
+	entries  map[session.ID]*entry
+	removing map[session.ID]*entry   // those of entries whose removal is on its way
+	binding  map[alias]chan struct{} // closed when the name is bound
+	seq      uint64                  // of the last commit that was put into its place
+	removed  time.Time               // when the first removal came that may not be in a table; zero if none
+	closed   bool
+	failed   error // why no commit can follow: a failure inside Pebble
+}
+
+// Open opens the data directory, which it makes if it is not there. A
+// directory that holds something else, or that a later version wrote, is
+// refused and left as it is; an error that wraps ErrLocked says that another
+// process has it open. Open waits while the disk does not take writes. The
+// store looks at its disk from a goroutine of its own until it is closed.
+func Open(dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	if o.Level != session.LevelPower && o.Level != session.LevelProcess {
+		return nil, fmt.Errorf("a store on disk cannot have the level %q", o.Level)
+	}
+	if err := o.fs.MkdirAll(dir, ownerOnly); err != nil {
+		return nil, fmt.Errorf("open the data directory: %w", err)
+	}
+	fresh, err := inspect(o.fs, dir)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(o.fs, dir)
+	if err != nil {
+		return nil, err
+	}
+	st, err := open(dir, fresh, o)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	st.lock = lock
+	st.calls.Go(st.watchDisk)
+	return st, nil
+}
+
+func lockDir(under vfs.FS, dir string) (io.Closer, error) {
+	lock, err := under.Lock(under.PathJoin(dir, lockName))
+	switch {
+	case err == nil:
+		return lock, nil
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES), strings.Contains(err.Error(), "held by current process"):
+		return nil, fmt.Errorf("the data directory %s is %w: stop it first, or give this one another directory", dir, ErrLocked)
+	}
+	return nil, fmt.Errorf("lock the data directory: %w", err)
+}
+
+// inspect reports whether there is no complete store in dir yet, or why dir
+// must not be used. It writes nothing.
+func inspect(under vfs.FS, dir string) (fresh bool, err error) {
+	names, err := under.List(dir)
+	if err != nil {
+		return false, fmt.Errorf("open the data directory: %w", err)
+	}
+	if !slices.Contains(names, markerName) {
+		for _, name := range names {
+			if name != lockName && name != markerNew {
+				return false, fmt.Errorf("%s is no data directory of tokenrelay, and it is not empty (it holds %q): give an empty or a new directory", dir, name)
+			}
+		}
+		return true, nil
+	}
+	line, err := readMarker(under, under.PathJoin(dir, markerName))
+	if err != nil {
+		return false, fmt.Errorf("open the data directory: %w", err)
+	}
+	number, unready := strings.CutSuffix(strings.TrimSuffix(line, "\n"), markerUnready)
+	number, ours := strings.CutPrefix(number, markerText)
+	format, err := strconv.Atoi(number)
+	switch {
+	case !ours || err != nil || format < 1:
+		return false, fmt.Errorf("%s in %s is damaged: restore the directory from a backup, or give another one", markerName, dir)
+	case format > markerFormat:
+		return false, fmt.Errorf("the data directory %s has format %d, and this version of tokenrelay knows formats up to %d: use the version that wrote it, or a later one", dir, format, markerFormat)
+	}
+	return unready, nil
+}
+
+func readMarker(under vfs.FS, path string) (string, error) {
+	f, err := under.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	line, err := io.ReadAll(io.LimitReader(f, maxMarkerBytes))
+	return string(line), err
+}
+
+// writeMarker replaces the marker. It is on the disk when writeMarker returns.
+func writeMarker(under vfs.FS, dir, note string) error {
+	path := under.PathJoin(dir, markerNew)
+	f, err := under.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(fmt.Appendf(nil, "%s%d%s\n", markerText, markerFormat, note))
+	if err := cmp.Or(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := under.Rename(path, under.PathJoin(dir, markerName)); err != nil {
+		return err
+	}
+	return syncDir(under, dir)
+}
+
+func syncDir(under vfs.FS, dir string) error {
+	d, err := under.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return cmp.Or(d.Sync(), d.Close())
+}
+
+// open opens what Open has locked.
+func open(dir string, fresh bool, o Options) (*Store, error) {
+	st := &Store{
+		dir: dir, level: o.Level, stop: make(chan struct{}), watch: o.watch,
+		room:     &room{fs: o.fs, dir: dir, logger: o.Logger, size: o.ballast},
+		graves:   graves{most: o.tombstones},
+		entries:  make(map[session.ID]*entry),
+		removing: make(map[session.ID]*entry),
+		binding:  make(map[alias]chan struct{}),
+	}
+	st.shield = newShield(o.fs, o.Level, st.room, o.Logger)
+	if o.retry > 0 {
+		st.shield.soon, st.shield.later = o.retry, o.retry
+	}
+	path := o.fs.PathJoin(dir, dbName)
+	if fresh {
+		// What an earlier attempt left holds nothing that was acknowledged.
+		err := writeMarker(o.fs, dir, markerUnready)
+		if err == nil {
+			err = o.fs.RemoveAll(path)
+		}
+		if err == nil {
+			err = syncDir(o.fs, o.fs.PathDir(dir))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("make the data directory: %w", err)
+		}
+	} else if _, err := o.fs.Stat(path); err != nil {
+		return nil, damaged(dir, err)
+	}
+	st.room.find()
+	if err := st.openDB(path, fresh, o); err != nil {
+		if fresh {
+			return nil, fmt.Errorf("make the data directory: %w", err)
+		}
+		return nil, damaged(dir, err)
+	}
+	err := st.recover()
+	if err == nil && fresh {
+		err = writeMarker(o.fs, dir, "")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the data directory %s: %w", dir, err), st.db.Close())
+	}
+	st.room.restore()
+	st.measure()
+	return st, nil
+}
+
+func damaged(dir string, err error) error {
+	return fmt.Errorf("the data directory %s cannot be opened: %w; nothing was changed: repair its disk or restore it from a backup, or give another directory", dir, err)
+}
+
+func (st *Store) openDB(path string, fresh bool, o Options) error {
+	cache := pebble.NewCache(cacheSize)
+	defer cache.Unref()
+	format := formatPower
+	if o.Level == session.LevelProcess {
+		format = formatProcess
+	}
+	p := &pebble.Options{
+		FS:                 st.shield,
+		Cache:              cache,
+		ErrorIfExists:      fresh,
+		ErrorIfNotExists:   !fresh,
+		FormatMajorVersion: format,
+		Logger:             logger{o.Logger},
+		MaxOpenFiles:       openTables,
+		MemTableSize:       o.memTable,
+		// Commits wait for a flush when four memtables are full, and never for
+		// a compaction: one that fails for want of room must not stop them.
+		MemTableStopWritesThreshold: 4,
+		L0StopWritesThreshold:       1000,
+		FlushDelayDeleteRange:       flushRemoved,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		EventListener: &pebble.EventListener{
+			// All are called with Pebble's own locks held.
+			BackgroundError: func(err error) {
+				o.Logger.Debug("pebble: background error", "error", err)
+			},
+			DataCorruption: func(info pebble.DataCorruptionInfo) {
+				o.Logger.Error("the store is damaged", "error", info.Details)
+			},
+			FlushEnd: func(info pebble.FlushInfo) {
+				if info.Err == nil {
+					st.shield.tableDone(nil)
+				}
+			},
+			CompactionEnd: func(info pebble.CompactionInfo) {
+				if info.Err == nil {
+					st.shield.tableDone(nil)
+				}
+			},
+			WriteStallBegin: func(pebble.WriteStallBeginInfo) { st.shield.setStalled(true) },
+			WriteStallEnd:   func() { st.shield.setStalled(false) },
+		},
+	}
+	db, err := pebble.Open(path, p)
+	st.db = db
+	return err
+}
+
+// recover reads what the store must know before it can be used.
+func (st *Store) recover() error {
+	value, closer, err := st.db.Get(formatKey)
+	switch {
+	case err == nil:
+		d := newDecoder(value)
+		st.newest = int(d.uvarint())
+		closer.Close()
+		if d.end() != nil {
+			return fmt.Errorf("%w: the format of its records", errCorrupt)
+		}
+	case !errors.Is(err, pebble.ErrNotFound):
+		return err
+	}
+	if st.newest > session.StoreFormat {
+		return fmt.Errorf("it holds sessions of format %d, and this version of tokenrelay knows formats up to %d: use the version that wrote them, or a later one", st.newest, session.StoreFormat)
+	}
+	return st.graves.recover(st.db)
+}
+
+// Close lets the calls that run come to their end, and closes the store. It
+// waits for no disk that does not take writes: calls that do fail then, and
+// whether what they were to commit is there shows when the store is opened
+// again.
+func (st *Store) Close() error {
+	st.mu.Lock()
+	if st.closed {
+		st.mu.Unlock()
+		return errClosed
+	}
+	st.closed = true
+	st.mu.Unlock()
+	st.shield.close()
+	close(st.stop)
+	st.calls.Wait()
+	err := st.db.Close()
+	if st.shield.abandoned.Load() {
+		err = cmp.Or(err, fmt.Errorf("%w: the disk did not take writes", session.ErrStore))
+	}
+	return cmp.Or(err, st.lock.Close())
+}
+
+// begin lets a call in, unless the store is closed. Who is let in calls
+// st.calls.Done.
+func (st *Store) begin() error {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	if st.closed {
+		return errClosed
+	}
+	st.calls.Add(1)
+	return nil
+}
+
+// Level is what the Options said.
+func (st *Store) Level() session.Level { return st.level }
+
+// Stat returns how the store is doing. Disk is at most a second or so old.
+func (st *Store) Stat() session.StoreStat {
+	stat := session.StoreStat{Err: st.down(), Disk: st.disk.Load()}
+	if stat.Err == nil && st.room.full.Load() {
+		stat.Err = session.ErrNoSpace
+	}
+	return stat
+}
+
+// down is why nothing can be committed at the moment, or nil.
+func (st *Store) down() error {
+	st.mu.RLock()
+	failed := st.failed
+	st.mu.RUnlock()
+	return cmp.Or(failed, st.shield.err())
+}
+
+// watchDisk looks at the disk until the store is closed.
+func (st *Store) watchDisk() {
+	tick := time.NewTicker(st.watch)
+	defer tick.Stop()
+	for {
+		select {
+		case <-st.stop:
+			return
+		case <-tick.C:
+		}
+		st.room.restore()
+		st.measure()
+	}
+}
+
+func (st *Store) measure() { st.disk.Store(int64(st.db.Metrics().DiskSpaceUsage())) }
+
+// A logger passes on what Pebble logs. Its files are its own affair; what
+// matters of them the shield logs.
+type logger struct{ *slog.Logger }
+
+func (l logger) Infof(format string, args ...any) {
+	if l.Enabled(context.Background(), slog.LevelDebug) {
+		l.Debug("pebble", "message", fmt.Sprintf(format, args...))
+	}
+}
+
+func (l logger) Errorf(format string, args ...any) {
+	l.Warn("pebble", "message", fmt.Sprintf(format, args...))
+}
+
+// Fatalf ends the process: Pebble calls it when it finds itself in a state
+// that cannot be, and must not be returned to.
+func (l logger) Fatalf(format string, args ...any) {
+	l.Error("pebble", "message", fmt.Sprintf(format, args...))
+	os.Exit(1)
+}

@@ -1,0 +1,290 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"tokenrelay/session"
+)
+
+// codec is the version of what this file writes; it is the first byte of each
+// value.
+const codec = 1
+
+var errCorrupt = errors.New("the store is damaged")
+
+// A state is what changes about a session.
+type state struct {
+	token      session.Token // 0 if the session is not there
+	state      session.State
+	last       session.FrameID
+	bytes      int64
+	checkpoint session.Checkpoint
+}
+
+// An info is what never changes, without what the source was given.
+type info struct {
+	format int
+	info   session.Info
+}
+
+func (in *info) record(s state) session.Record {
+	return session.Record{
+		Format: in.format, Info: in.info,
+		Token: s.token, State: s.state, Last: s.last, Bytes: s.bytes, Checkpoint: s.checkpoint,
+	}
+}
+
+// Which of the rare fields of a state follow.
+const (
+	hasFirstText = 1 << iota
+	hasEnded
+	hasProducers
+	hasUsage
+	hasInput
+	hasOutput
+
+	hasAny = 1<<iota - 1
+)
+
+func appendState(dst []byte, s *state) []byte {
+	c := &s.checkpoint
+	var has byte
+	set := func(bit byte, there bool) {
+		if there {
+			has |= bit
+		}
+	}
+	set(hasFirstText, !c.FirstText.IsZero())
+	set(hasEnded, !c.Ended.IsZero())
+	set(hasProducers, c.Producers != nil)
+	set(hasUsage, c.Usage != session.Usage{})
+	set(hasInput, c.Usage.Input != nil)
+	set(hasOutput, c.Usage.Output != nil)
+
+	dst = append(dst, codec, has)
+	dst = binary.AppendUvarint(dst, uint64(s.token))
+	dst = appendString(dst, string(s.state))
+	dst = binary.AppendUvarint(dst, uint64(s.last))
+	dst = binary.AppendVarint(dst, s.bytes)
+	dst = binary.AppendVarint(dst, c.Position)
+	dst = binary.AppendVarint(dst, c.Units)
+	dst = appendString(dst, c.Held)
+	dst = appendString(dst, string(c.HeldKind))
+	if has&hasFirstText != 0 {
+		dst = binary.AppendVarint(dst, c.FirstText.UnixMilli())
+	}
+	if has&hasEnded != 0 {
+		dst = binary.AppendVarint(dst, c.Ended.UnixMilli())
+	}
+	if has&hasProducers != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(c.Producers)))
+		for _, name := range slices.Sorted(maps.Keys(c.Producers)) {
+			dst = binary.AppendUvarint(appendString(dst, name), c.Producers[name])
+		}
+	}
+	if has&hasUsage != 0 {
+		dst = appendString(dst, string(c.Usage.Source))
+	}
+	if has&hasInput != 0 {
+		dst = binary.AppendVarint(dst, *c.Usage.Input)
+	}
+	if has&hasOutput != 0 {
+		dst = binary.AppendVarint(dst, *c.Usage.Output)
+	}
+	return dst
+}
+
+// parseState reads exactly what appendState writes.
+func parseState(value []byte) (s state, err error) {
+	d := newDecoder(value)
+	has := d.byte()
+	s.token = session.Token(d.uvarint())
+	s.state = session.State(d.string())
+	s.last = session.FrameID(d.uvarint())
+	s.bytes = d.varint()
+	c := &s.checkpoint
+	c.Position = d.varint()
+	c.Units = d.varint()
+	c.Held = d.string()
+	c.HeldKind = session.Kind(d.string())
+	if has&hasFirstText != 0 {
+		c.FirstText = time.UnixMilli(d.varint()).UTC()
+	}
+	if has&hasEnded != 0 {
+		c.Ended = time.UnixMilli(d.varint()).UTC()
+	}
+	if has&hasProducers != 0 {
+		n := d.uvarint()
+		if n > uint64(len(d.rest)) {
+			d.bad = true
+		}
+		c.Producers = make(map[string]uint64)
+		for previous := ""; n > 0 && !d.bad; n-- {
+			name := d.string()
+			if len(c.Producers) > 0 && name <= previous {
+				d.bad = true
+			}
+			c.Producers[name], previous = d.uvarint(), name
+		}
+	}
+	if has&hasUsage != 0 {
+		c.Usage.Source = session.UsageSource(d.string())
+	}
+	if has&hasInput != 0 {
+		c.Usage.Input = new(d.varint())
+	}
+	if has&hasOutput != 0 {
+		c.Usage.Output = new(d.varint())
+	}
+	if has&^hasAny != 0 || s.token == 0 || d.end() != nil {
+		return state{}, fmt.Errorf("%w: a session's state", errCorrupt)
+	}
+	return s, nil
+}
+
+// A storedInfo is the JSON of an info. The id stands in the key, and the
+// principal before the JSON: it need not be valid UTF-8.
+type storedInfo struct {
+	Format         int
+	Created        int64 // in milliseconds UTC
+	Spec           session.Spec
+	EncodingSource session.EncodingSource `json:",omitempty"`
+	Unicode        string                 `json:",omitempty"`
+	Generator      int                    `json:",omitempty"`
+	Size           int64
+}
+
+func appendInfo(dst []byte, format int, in session.Info) ([]byte, error) {
+	dst = appendString(append(dst, codec), string(in.Principal))
+	spec := in.Spec
+	spec.Source.Text, spec.Source.Prompt, spec.Source.Messages = "", "", nil
+	text, err := json.Marshal(storedInfo{
+		Format: format, Created: in.Created.UnixMilli(), Spec: spec,
+		EncodingSource: in.EncodingSource, Unicode: in.Unicode, Generator: in.Generator, Size: in.Size,
+	})
+	return append(dst, text...), err
+}
+
+func parseInfo(id session.ID, value []byte) (*info, error) {
+	d := newDecoder(value)
+	who := d.string()
+	var in storedInfo
+	if d.bad || json.Unmarshal(d.rest, &in) != nil {
+		return nil, fmt.Errorf("%w: the record of session %s…", errCorrupt, short(id))
+	}
+	if in.Format > session.StoreFormat {
+		return nil, fmt.Errorf("session %s… has format %d, and this version knows formats up to %d", short(id), in.Format, session.StoreFormat)
+	}
+	in.Spec.Source.Messages = nil // null in the JSON
+	return &info{in.Format, session.Info{
+		ID: id, Principal: session.Principal(who), Created: time.UnixMilli(in.Created).UTC(), Spec: in.Spec,
+		EncodingSource: in.EncodingSource, Unicode: in.Unicode, Generator: in.Generator, Size: in.Size,
+	}}, nil
+}
+
+func appendGiven(dst []byte, given session.SourceSpec) []byte {
+	dst = append(dst, codec)
+	dst = appendString(dst, given.Text)
+	dst = appendString(dst, given.Prompt)
+	if given.Messages != nil {
+		dst = appendString(dst, string(given.Messages))
+	}
+	return dst
+}
+
+// parseGiven sets the fields of spec that appendGiven has kept.
+func parseGiven(value []byte, spec *session.SourceSpec) error {
+	d := newDecoder(value)
+	spec.Text, spec.Prompt, spec.Messages = d.string(), d.string(), nil
+	if len(d.rest) > 0 {
+		spec.Messages = append(json.RawMessage{}, d.string()...)
+	}
+	return d.end()
+}
+
+// appendGrave makes a tombstone.
+func appendGrave(dst []byte, gone *session.GoneError) []byte {
+	return appendString(appendString(append(dst, codec), string(gone.Principal)), string(gone.Reason))
+}
+
+func parseGrave(value []byte) (*session.GoneError, error) {
+	d := newDecoder(value)
+	gone := &session.GoneError{Principal: session.Principal(d.string()), Reason: session.GoneReason(d.string())}
+	return gone, d.end()
+}
+
+// appendString appends s after its length, so that no string is the start of
+// another.
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// A decoder reads what the append functions wrote. Once bad it gives zeros.
+type decoder struct {
+	rest []byte
+	bad  bool
+}
+
+func newDecoder(value []byte) decoder {
+	d := decoder{rest: value}
+	d.bad = d.byte() != codec
+	return d
+}
+
+func (d *decoder) byte() byte {
+	if len(d.rest) == 0 || d.bad {
+		d.bad = true
+		return 0
+	}
+	b := d.rest[0]
+	d.rest = d.rest[1:]
+	return b
+}
+
+func (d *decoder) uvarint() uint64 {
+	n, size := binary.Uvarint(d.rest)
+	if size <= 0 || d.bad {
+		d.bad = true
+		return 0
+	}
+	d.rest = d.rest[size:]
+	return n
+}
+
+func (d *decoder) varint() int64 {
+	n, size := binary.Varint(d.rest)
+	if size <= 0 || d.bad {
+		d.bad = true
+		return 0
+	}
+	d.rest = d.rest[size:]
+	return n
+}
+
+func (d *decoder) string() string {
+	n := d.uvarint()
+	if n > uint64(len(d.rest)) {
+		d.bad = true
+		return ""
+	}
+	s := string(d.rest[:n])
+	d.rest = d.rest[n:]
+	return s
+}
+
+// end reports what was bad, or that there is more.
+func (d *decoder) end() error {
+	if d.bad || len(d.rest) > 0 {
+		return errCorrupt
+	}
+	return nil
+}
+
+// short names a session in an error: whoever knows a whole id may read it.
+func short(id session.ID) string { return id.String()[:8] }
