@@ -1,0 +1,170 @@
+package pebblestore_test
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A faults is a file system whose operations fail as a test says.
+type faults struct {
+	vfs.FS
+
+	mu     sync.Mutex
+	before func(op, name string) error // called before each change; nil lets all through
+	hits   atomic.Int64                // operations that failed
+	drop   bool                        // a sync that fails loses what was written since the one before
+	usage  *vfs.DiskUsage              // what GetDiskUsage says, if not nil
+}
+
+func (fs *faults) setBefore(before func(op, name string) error) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.before = before
+}
+
+func (fs *faults) setUsage(usage *vfs.DiskUsage) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.usage = usage
+}
+
+func (fs *faults) check(op, name string) error {
+	fs.mu.Lock()
+	before := fs.before
+	fs.mu.Unlock()
+	if before == nil {
+		return nil
+	}
+	err := before(op, fs.PathBase(name))
+	if err != nil {
+		fs.hits.Add(1)
+	}
+	return err
+}
+
+func (fs *faults) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := fs.check("create", name); err != nil {
+		return nil, err
+	}
+	f, err := fs.FS.Create(name, c)
+	if err != nil {
+		return nil, err
+	}
+	return &faultyFile{File: f, fs: fs, name: name}, nil
+}
+
+func (fs *faults) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	if err := fs.check("open", name); err != nil {
+		return nil, err
+	}
+	f, err := fs.FS.OpenReadWrite(name, c, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &faultyFile{File: f, fs: fs, name: name}, nil
+}
+
+func (fs *faults) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := fs.check("create", newname); err != nil {
+		return nil, err
+	}
+	f, err := fs.FS.ReuseForWrite(oldname, newname, c)
+	if err != nil {
+		return nil, err
+	}
+	return &faultyFile{File: f, fs: fs, name: newname}, nil
+}
+
+func (fs *faults) OpenDir(name string) (vfs.File, error) {
+	f, err := fs.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &faultyFile{File: f, fs: fs, name: name + "/"}, nil
+}
+
+func (fs *faults) Remove(name string) error {
+	if err := fs.check("remove", name); err != nil {
+		return err
+	}
+	return fs.FS.Remove(name)
+}
+
+func (fs *faults) Rename(oldname, newname string) error {
+	if err := fs.check("rename", newname); err != nil {
+		return err
+	}
+	return fs.FS.Rename(oldname, newname)
+}
+
+func (fs *faults) GetDiskUsage(path string) (vfs.DiskUsage, error) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.usage != nil {
+		return *fs.usage, nil
+	}
+	return fs.FS.GetDiskUsage(path)
+}
+
+func (fs *faults) Unwrap() vfs.FS { return fs.FS }
+
+// A faultyFile fails with its file system. A write that fails has written half
+// of what it was given.
+type faultyFile struct {
+	vfs.File
+	fs              *faults
+	name            string
+	written, synced int64
+}
+
+func (f *faultyFile) Write(p []byte) (int, error) {
+	if err := f.fs.check("write", f.name); err != nil {
+		n, _ := f.File.Write(p[:len(p)/2])
+		f.written += int64(n)
+		return n, err
+	}
+	n, err := f.File.Write(p)
+	f.written += int64(n)
+	return n, err
+}
+
+func (f *faultyFile) WriteAt(p []byte, at int64) (int, error) {
+	if err := f.fs.check("write", f.name); err != nil {
+		n, _ := f.File.WriteAt(p[:len(p)/2], at)
+		return n, err
+	}
+	f.written = max(f.written, at+int64(len(p)))
+	return f.File.WriteAt(p, at)
+}
+
+func (f *faultyFile) Sync() error     { return f.sync(f.File.Sync) }
+func (f *faultyFile) SyncData() error { return f.sync(f.File.SyncData) }
+
+func (f *faultyFile) sync(sync func() error) error {
+	op := "sync"
+	if f.name[len(f.name)-1] == '/' {
+		op = "syncdir"
+	}
+	if err := f.fs.check(op, f.name); err != nil {
+		if f.fs.drop && f.written > f.synced {
+			if g, err := f.fs.FS.OpenReadWrite(f.name, vfs.WriteCategoryUnspecified); err == nil {
+				g.WriteAt(make([]byte, f.written-f.synced), f.synced)
+				g.Close()
+			}
+		}
+		return err
+	}
+	f.synced = f.written
+	return sync()
+}
+
+// crash returns what a loss of power leaves of a disk: of what was not synced,
+// that percentage.
+func crash(disk *vfs.MemFS, percent int, random *rand.Rand) *vfs.MemFS {
+	return disk.CrashClone(vfs.CrashCloneCfg{
+		UnsyncedDataPercent: percent, RNG: random,
+	})
+}

@@ -1,0 +1,72 @@
+package pebblestore_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"tokenrelay/session"
+	"tokenrelay/session/pebblestore"
+	"tokenrelay/session/sessiontest"
+)
+
+// What can be read is written again as what reads the same.
+func FuzzState(f *testing.F) {
+	now := time.UnixMilli(1_700_000_000_123)
+	f.Add(pebblestore.SomeState(session.Checkpoint{}))
+	f.Add(pebblestore.SomeState(session.Checkpoint{
+		Position: -1, Held: "\xff", HeldKind: session.KindReasoning, Units: 2,
+		Producers: map[string]uint64{"p": 1, "q": 1 << 63}, FirstText: now, Ended: now,
+		Usage: session.Usage{Input: new(int64(4)), Output: new(int64(-5)), Source: session.UsageReported},
+	}))
+	f.Add([]byte{1, 1 << 2, 1, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Fuzz(func(t *testing.T, value []byte) { recode(t, pebblestore.RecodeState, value) })
+}
+
+func FuzzInfo(f *testing.F) {
+	f.Add(pebblestore.SomeInfo(sessiontest.Record("a", time.UnixMilli(1))))
+	f.Add([]byte("\x01\x01a{}"))
+	f.Fuzz(func(t *testing.T, value []byte) { recode(t, pebblestore.RecodeInfo, value) })
+}
+
+func recode(t *testing.T, again func([]byte) ([]byte, error), value []byte) {
+	first, err := again(value)
+	if err != nil {
+		return
+	}
+	second, err := again(first)
+	if err != nil || !bytes.Equal(first, second) {
+		t.Errorf("%q is written as %q, and that as %q, %v", value, first, second, err)
+	}
+}
+
+// A key is read only if it is exactly what is written.
+func FuzzKey(f *testing.F) {
+	for _, key := range pebblestore.SomeKeys(session.NewID()) {
+		f.Add(key)
+	}
+	f.Fuzz(func(t *testing.T, key []byte) {
+		if got, ok := pebblestore.RecodeKey(key); ok && !bytes.Equal(got, key) {
+			t.Errorf("key %q is read as %q", key, got)
+		}
+	})
+}
+
+// Each value that is cut or has something behind it is refused.
+func TestStateCut(t *testing.T) {
+	value := pebblestore.SomeState(session.Checkpoint{
+		Held: "held", Producers: map[string]uint64{"p": 300}, FirstText: time.UnixMilli(5),
+		Usage: session.Usage{Output: new(int64(9)), Source: session.UsageReported},
+	})
+	if got, err := pebblestore.RecodeState(value); err != nil || !bytes.Equal(got, value) {
+		t.Errorf("the whole value = %q, %v; want %q", got, err, value)
+	}
+	for n := range value {
+		if _, err := pebblestore.RecodeState(value[:n]); err == nil {
+			t.Errorf("the first %d bytes of %d are read without an error", n, len(value))
+		}
+	}
+	if _, err := pebblestore.RecodeState(append(value, 0)); err == nil {
+		t.Error("a value with a byte too many is read without an error")
+	}
+}
