@@ -32,6 +32,7 @@ type relay struct {
 type options struct {
 	server  server.Options
 	session session.Options
+	store   session.Store // nil: a new one in memory
 }
 
 // start runs a relay until the test ends.
@@ -39,7 +40,10 @@ func start(t *testing.T, o options) *relay {
 	t.Helper()
 	metrics := server.NewMetrics()
 	o.session.Events, o.server.Metrics = metrics.Events(), metrics
-	manager, err := session.NewManager(memstore.New(), o.session)
+	if o.store == nil {
+		o.store = memstore.New()
+	}
+	manager, err := session.NewManager(o.store, o.session)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +68,9 @@ func start(t *testing.T, o options) *relay {
 		all.Wait()
 	})
 	t.Cleanup(r.stop)
+	if err := manager.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	return r
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,11 @@ import (
 // A fullStore has no room while full is set.
 type fullStore struct {
 	session.Store
-	full bool
+	full atomic.Bool
 }
 
 func (st *fullStore) Create(ctx context.Context, r session.Record, first session.Wire) (session.Token, error) {
-	if st.full {
+	if st.full.Load() {
 		return 0, session.ErrNoSpace
 	}
 	return st.Store.Create(ctx, r, first)
@@ -30,7 +31,7 @@ func (st *fullStore) Create(ctx context.Context, r session.Record, first session
 func (st *fullStore) Append(ctx context.Context, batches []session.Batch) []error {
 	errs := make([]error, len(batches))
 	for i, b := range batches {
-		if st.full && !b.State.Terminal() {
+		if st.full.Load() && !b.State.Terminal() {
 			errs[i] = session.ErrNoSpace
 			continue
 		}
@@ -40,7 +41,7 @@ func (st *fullStore) Append(ctx context.Context, batches []session.Batch) []erro
 }
 
 func (st *fullStore) Stat() session.StoreStat {
-	if st.full {
+	if st.full.Load() {
 		return session.StoreStat{Err: session.ErrNoSpace}
 	}
 	return session.StoreStat{}
@@ -65,7 +66,7 @@ func TestStoreFull(t *testing.T) {
 		up.text("first\nsec")
 		synctest.Wait()
 
-		st.full = true
+		st.full.Store(true)
 		if err := m.Ready(); !errors.Is(err, session.ErrStore) || !errors.Is(err, session.ErrNoSpace) {
 			t.Errorf("Ready = %v, want ErrStore for ErrNoSpace", err)
 		}
@@ -100,7 +101,7 @@ func TestStoreFull(t *testing.T) {
 		if err := quiet.Finish(t.Context()); err != nil {
 			t.Errorf("Finish = %v, want nil: the end has room", err)
 		}
-		st.full = false
+		st.full.Store(false)
 		if got := join(readAll(t, create(t, m, session.Spec{Source: text("again")}), 0)); got != "again" || m.Ready() != nil {
 			t.Errorf("with room a new session gives %q", got)
 		}
@@ -110,12 +111,19 @@ func TestStoreFull(t *testing.T) {
 // A stuckStore does not return while its medium fails.
 type stuckStore struct {
 	session.Store
-	stuck chan struct{} // nil, or closed when the medium is back
+	stuck atomic.Pointer[chan struct{}] // nil, or closed when the medium is back
+}
+
+// stick makes it so until the function that it returns is called.
+func (st *stuckStore) stick() (release func()) {
+	stuck := make(chan struct{})
+	st.stuck.Store(&stuck)
+	return func() { close(stuck) }
 }
 
 func (st *stuckStore) Append(ctx context.Context, batches []session.Batch) []error {
-	if st.stuck != nil {
-		<-st.stuck
+	if stuck := st.stuck.Load(); stuck != nil {
+		<-*stuck
 	}
 	return st.Store.Append(ctx, batches)
 }
@@ -127,8 +135,7 @@ func TestStoreAwayShortly(t *testing.T) {
 		m := startOn(t, st, session.Options{})
 		s := create(t, m, session.Spec{Source: text("abcdef"), Unit: chunker.Rune, Rate: 1})
 		time.Sleep(1500 * time.Millisecond)
-		st.stuck = make(chan struct{})
-		time.AfterFunc(4*time.Second, func() { close(st.stuck) })
+		time.AfterFunc(4*time.Second, st.stick())
 		if got, want := kinds(readAll(t, s, 0)), "session|a|b|c|d|e|f|done"; got != want {
 			t.Errorf("frames = %s, want %s", got, want)
 		}
@@ -147,7 +154,7 @@ func TestStoreAway(t *testing.T) {
 		if _, _, err := pushed.Append(t.Context(), session.Append{Text: "one\ntw"}); err != nil {
 			t.Fatal(err)
 		}
-		st.stuck = make(chan struct{})
+		release := st.stick()
 		up.text("x")
 		took := elapsed(func() {
 			if _, _, err := pushed.Append(t.Context(), session.Append{Text: "o\nthr"}); !errors.Is(err, session.ErrStore) {
@@ -169,7 +176,7 @@ func TestStoreAway(t *testing.T) {
 			t.Errorf("shown to %d and %d without a commit", got.Last, model.Status().Last)
 		}
 		time.Sleep(time.Hour)
-		close(st.stuck)
+		release()
 		for s, want := range map[*session.Session]string{pushed: "session|one\n|two\n|thr|failed", model: "session|x|failed"} {
 			frames := readAll(t, s, 0)
 			if _, end := endOf(t, frames); kinds(frames) != want || end.Error == nil || end.Error.Code != session.CodeStoreFailed {
@@ -194,7 +201,7 @@ func TestShutdownWhileStoreAway(t *testing.T) {
 		ran := make(chan error, 1)
 		go func() { ran <- m.Run(ctx) }()
 		s := create(t, m, session.Spec{Source: push, Unit: chunker.Rune})
-		st.stuck = make(chan struct{})
+		release := st.stick()
 		go s.Append(context.Background(), session.Append{Text: "y"})
 		synctest.Wait()
 		cancel()
@@ -204,7 +211,7 @@ func TestShutdownWhileStoreAway(t *testing.T) {
 		if _, err := read(t, s, 0, func(session.Frame) bool { return false }); err == io.EOF {
 			t.Error("a session without an end has ended")
 		}
-		close(st.stuck)
+		release()
 	})
 }
 

@@ -132,11 +132,14 @@ func (w Wire) Check(after FrameID) (last FrameID, ends []uint32, err error) {
 // First returns the first frames of w: as many as size bytes hold, and at least
 // one if there is one; what follows them; and the id of the last of them, 0 if
 // there is none.
-func (w Wire) First(size int) (first, rest Wire, last FrameID) {
+func (w Wire) First(size int) (first, rest Wire, last FrameID) { return w.until(MaxFrameID, size) }
+
+// until is First of the frames up to most.
+func (w Wire) until(most FrameID, size int) (first, rest Wire, last FrameID) {
 	rest = w
 	for len(rest) > 0 {
 		f, next, ok := cutFrame(rest)
-		if !ok || last > 0 && len(w)-len(next) > size {
+		if !ok || f.ID > most || last > 0 && len(w)-len(next) > size {
 			break
 		}
 		last, rest = f.ID, next

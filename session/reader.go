@@ -32,25 +32,33 @@ func (r *Reader) At() FrameID { return r.at }
 // the store does not give what memory does not hold any more: a *GoneError, if
 // the session was removed meanwhile.
 func (r *Reader) Next(ctx context.Context, size int) (Wire, <-chan struct{}, error) {
-	if len(r.ahead) == 0 {
-		w, last, more, err := r.log.After(r.at, size)
-		if err != errPassed {
+	for {
+		if len(r.ahead) == 0 {
+			w, last, more, err := r.log.After(r.at, size)
+			if err != errPassed {
+				r.at = last
+				return w, more, err
+			}
+			if r.ahead, err = r.fetch(ctx, r.at, max(size, fetchSize)); err != nil {
+				return nil, nil, err
+			}
+		}
+		// The store may be a commit ahead of what is shown.
+		shown := r.log.Last()
+		w, rest, last := r.ahead.until(shown, size)
+		r.ahead = rest
+		if len(rest) == 0 {
+			r.ahead = nil
+		}
+		switch {
+		case len(w) > 0:
 			r.at = last
-			return w, more, err
+			return w, nil, nil
+		case r.at < shown:
+			return nil, nil, fmt.Errorf("read past frame %d from the store: %w", r.at, io.ErrUnexpectedEOF)
 		}
-		if r.ahead, err = r.fetch(ctx, r.at, max(size, fetchSize)); err != nil {
-			return nil, nil, err
-		}
-	}
-	w, rest, last := r.ahead.First(size)
-	if len(w) == 0 {
-		return nil, nil, fmt.Errorf("read past frame %d from the store: %w", r.at, io.ErrUnexpectedEOF)
-	}
-	r.at, r.ahead = last, rest
-	if len(rest) == 0 {
 		r.ahead = nil
 	}
-	return w, nil, nil
 }
 
 // Close ends the reading. It must be called once, and may be called again.

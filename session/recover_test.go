@@ -431,3 +431,44 @@ func TestReadsBehindMemory(t *testing.T) {
 		}
 	})
 }
+
+// A tardyStore has committed for a while before it says so.
+type tardyStore struct{ session.Store }
+
+func (st tardyStore) Append(ctx context.Context, batches []session.Batch) []error {
+	errs := st.Store.Append(ctx, batches)
+	time.Sleep(time.Second)
+	return errs
+}
+
+// Readers that read from the store see nothing that is not shown yet: its id
+// would be ahead of the log for whoever reconnects with it.
+func TestNothingBeforeItIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := startOn(t, tardyStore{memstore.New()}, session.Options{MaxLog: 1})
+		s := create(t, m, session.Spec{Source: push, Unit: chunker.Rune})
+		reader, err := s.Read(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"ab", "cd"} {
+			if _, _, err := s.Append(t.Context(), session.Append{Text: text}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		go s.Append(context.Background(), session.Append{Text: "ef"})
+		synctest.Wait()
+		w, _, err := reader.Next(t.Context(), 1<<20)
+		if last, _, _ := w.Check(0); err != nil || last != s.Status().Last || last != 5 {
+			t.Errorf("read to %d, %v, shown is %d, want 5", last, err, s.Status().Last)
+		}
+		_, more, err := reader.Next(t.Context(), 1<<20)
+		if err != nil || more == nil {
+			t.Fatalf("Next at the end = %v", err)
+		}
+		<-more
+		if w, _, err := reader.Next(t.Context(), 1<<20); err != nil || reader.At() != 7 {
+			t.Errorf("then %q, %v", w, err)
+		}
+	})
+}

@@ -301,7 +301,9 @@ func TestMaxTotalBytes(t *testing.T) {
 		if _, err := m.Get(t.Context(), me, s.Info().ID); !isGone(err, session.Evicted) {
 			t.Errorf("Get of the ended session that made room = %v, want evicted", err)
 		}
-		full.Append(t.Context(), session.Append{Text: strings.Repeat("x", 5000)})
+		if _, _, err := full.Append(t.Context(), session.Append{Text: strings.Repeat("x", 4200)}); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := m.Create(t.Context(), me, spec); !errors.Is(err, session.ErrOverloaded) {
 			t.Errorf("Create at the limit = %v, want ErrOverloaded", err)
 		}

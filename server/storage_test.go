@@ -1,0 +1,150 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokenrelay/server"
+	"tokenrelay/session"
+	"tokenrelay/session/memstore"
+)
+
+// A sickStore fails as its error says while it has one.
+type sickStore struct {
+	session.Store
+	err error
+}
+
+func (st *sickStore) Create(ctx context.Context, r session.Record, first session.Wire) (session.Token, error) {
+	if st.err != nil {
+		return 0, st.err
+	}
+	return st.Store.Create(ctx, r, first)
+}
+
+func (st *sickStore) Append(ctx context.Context, batches []session.Batch) []error {
+	errs := make([]error, len(batches))
+	for i, b := range batches {
+		if errs[i] = st.err; st.err == nil || b.State.Terminal() {
+			errs[i] = st.Store.Append(ctx, []session.Batch{b})[0]
+		}
+	}
+	return errs
+}
+
+func (st *sickStore) Stat() session.StoreStat { return session.StoreStat{Err: st.err, Disk: 4711} }
+
+// What clients are told while the store takes nothing; it keeps serving what
+// is there, and goes on by itself.
+func TestStorageFails(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		status int
+		code   string
+	}{
+		{session.ErrNoSpace, http.StatusInsufficientStorage, "storage_full"},
+		{fmt.Errorf("%w: the disk does not take writes", session.ErrStore), http.StatusServiceUnavailable, "unavailable"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			st := &sickStore{Store: memstore.New()}
+			r := start(t, options{store: st})
+			ended := r.create(`{"source":{"type":"text","text":"abc"}}`)
+			want := canonical(t, r.ask("GET", ended+"/events", "").Body)
+			pushed := r.create(`{"source":{"type":"push"},"unit":"rune"}`)
+			st.err = c.err
+			refused := func(method, path, body string) {
+				t.Helper()
+				a := r.ask(method, path, body)
+				var problem struct{ Code, Detail string }
+				if err := json.NewDecoder(a.Body).Decode(&problem); err != nil || a.StatusCode != c.status || problem.Code != c.code || a.Header.Get("Retry-After") == "" {
+					t.Errorf("%s %s = %d %+v, %v, Retry-After %q; want %d %s", method, path, a.StatusCode, problem, err, a.Header.Get("Retry-After"), c.status, c.code)
+				}
+			}
+			refused("GET", "/readyz", "")
+			refused("POST", "/v1/sessions", `{"source":{"type":"push"}}`)
+			if got := canonical(t, r.ask("GET", ended+"/events", "").Body); got != want {
+				t.Errorf("an ended session reads %q, want %q", got, want)
+			}
+			if got, _ := r.scrape(); got[`tokenrelay_store_up{durability="memory"}`] != "0" || got["tokenrelay_store_bytes"] != "4711" {
+				t.Errorf("store_up = %q, store_bytes = %q, want 0 and 4711", got[`tokenrelay_store_up{durability="memory"}`], got["tokenrelay_store_bytes"])
+			}
+			refused("POST", pushed+"/append", `{"text":"x"}`)
+			st.err = nil
+			r.create(`{"source":{"type":"push"}}`)
+			if status, body := r.do("GET", "/readyz", ""); status != http.StatusOK || body != `{"status":"ready","durability":"memory"}`+"\n" {
+				t.Errorf("/readyz = %d %s", status, body)
+			}
+		})
+	}
+}
+
+// A cursor into a session that was removed says why, whoever removed it, and a
+// reader of one that leaves memory goes on from the store.
+func TestGoneSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{session: session.Options{MaxTotalBytes: 100_000, MaxLog: 1}})
+		gone := func(path, code string) {
+			t.Helper()
+			status, body := r.do("GET", path+"/events", "", "Last-Event-ID: 2")
+			if status != http.StatusGone || !strings.Contains(body, `"code":"`+code+`"`) {
+				t.Errorf("events of a removed session = %d %s, want 410 %s", status, body, code)
+			}
+		}
+		const spec = `{"source":{"type":"text","text":"abc"},"unit":"rune","retain":%q}`
+		deleted := r.create(fmt.Sprintf(spec, "1h"))
+		r.do("DELETE", deleted, "")
+		gone(deleted, "session_deleted")
+		expired := r.create(fmt.Sprintf(spec, "10m"))
+		kept := r.create(fmt.Sprintf(spec, "1h"))
+		want := canonical(t, r.ask("GET", kept+"/events", "").Body)
+		time.Sleep(11 * time.Minute)
+		gone(expired, "session_expired")
+		if got, _ := r.scrape(); got["tokenrelay_sessions_in_memory"] != "0" {
+			t.Errorf("%s sessions in memory, want 0", got["tokenrelay_sessions_in_memory"])
+		}
+		for after, at := 0, 0; after < 5; after++ {
+			if got := canonical(t, r.ask("GET", fmt.Sprintf("%s/events?after=%d", kept, after), "").Body); got != want[at:] {
+				t.Errorf("after %d = %q, want %q", after, got, want[at:])
+			}
+			at += strings.Index(want[at:], "\n\n") + 2
+		}
+		if status, _ := r.do("GET", kept+"/events?after=5", ""); status != http.StatusNoContent {
+			t.Errorf("after the last = %d, want 204", status)
+		}
+		r.create(`{"source":{"type":"text","text":"` + strings.Repeat("x", 50_000) + `"},"unit":"line"}`)
+		synctest.Wait()
+		gone(kept, "session_evicted")
+	})
+}
+
+// The law of resumption over a restart: what a reader had and what it gets from
+// the next process are the whole stream.
+func TestResumeAfterRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := memstore.New()
+		r := start(t, options{store: st, server: server.Options{Drain: time.Millisecond}})
+		path := r.create(`{"source":{"type":"generate","seed":5,"length":40},"rate":20}`)
+		a := r.ask("GET", path+"/events", "")
+		time.Sleep(2 * time.Second)
+		go r.stop()
+		before, err := io.ReadAll(a.Body)
+		if !isReset(err) {
+			t.Fatalf("the stream ended with %v", err)
+		}
+		r.stop()
+		r = start(t, options{store: st})
+		had := split(strings.TrimPrefix(string(before), "retry: 1000\n"))
+		rest := canonical(t, r.ask("GET", path+"/events", "", fmt.Sprintf("Last-Event-ID: %d", len(had))).Body)
+		whole := canonical(t, r.ask("GET", path+"/events", "").Body)
+		if got := strings.Join(had, "") + rest; got != whole || len(had) < 30 {
+			t.Errorf("%d events before and the rest are %q, want %q", len(had), got, whole)
+		}
+	})
+}
