@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"tokenrelay/session"
 	"tokenrelay/session/upstream"
 )
 
@@ -101,6 +102,7 @@ func TestEveryOption(t *testing.T) {
 		reflect.TypeFor[int]():            {"77", "77"},
 		reflect.TypeFor[int64]():          {"77", "77"},
 		reflect.TypeFor[slog.Level]():     {"warn", "WARN"},
+		reflect.TypeFor[session.Level]():  {"process", "process"},
 		reflect.TypeFor[[]upstreamFlag](): {"name=a,base_url=http://a.test,model=m,model=n", "[{name: a, base_url: http://a.test, model: [m, n]}]"},
 		reflect.TypeFor[[]string]():       {"https://a.test,https://b.test", "[https://a.test, https://b.test]"},
 		reflect.TypeOf(c.Serve.Config):    {},

@@ -49,7 +49,7 @@ func process(t *testing.T, args ...string) (p *exec.Cmd, out, complaint *bufio.R
 // order.
 func TestInterrupt(t *testing.T) {
 	cleanEnv(t)
-	relay, _, relayLog := process(t, "serve", "--listen=127.0.0.1:0")
+	relay, _, relayLog := process(t, "serve", "--listen=127.0.0.1:0", "--data", t.TempDir())
 	var address string
 	for address == "" {
 		line, err := relayLog.ReadString('\n')

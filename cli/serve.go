@@ -15,6 +15,7 @@ import (
 	"tokenrelay/server"
 	"tokenrelay/session"
 	"tokenrelay/session/memstore"
+	"tokenrelay/session/pebblestore"
 	"tokenrelay/session/upstream"
 )
 
@@ -24,12 +25,16 @@ type serveCommand struct {
 	Listen   string         `default:"127.0.0.1:8080" help:"Address to listen on, as host:port; port 0 takes any that is free."`
 	Upstream []upstreamFlag `sep:"none" placeholder:"name=…,base_url=…,key_env=…,model=…" help:"A provider that speaks OpenAI's chat completions. key_env names the environment variable with its key; model lists one on offer. May be given more than once, and model within it."`
 
+	Data       string        `default:"./data" type:"path" help:"Directory that keeps the sessions. It is made if it is not there; no other relay may use it at the same time."`
+	Durability session.Level `default:"power" enum:"power,process,memory" help:"What an event survives once it is shown, and an append once it is answered: the loss of power (power), only the end of the process, kill -9 too (process), or nothing (memory): --data is not used then."`
+
 	Retain          time.Duration `default:"24h" help:"How long an ended session stays readable, and the most that a session can ask for."`
-	MaxSessions     int           `default:"10000" help:"How many sessions there may be, ended ones included."`
+	MaxSessions     int           `default:"10000" help:"How many sessions there may be that have not ended."`
 	MaxReaders      int           `default:"20000" help:"How many readers all sessions may have together."`
 	MaxSessionBytes int64         `default:"16777216" help:"Bound of one session's events, in bytes; one that reaches it ends as failed."`
-	MaxTotalBytes   int64         `default:"1073741824" help:"Bound of what all sessions keep together, in bytes of events and of what they were created with."`
+	MaxTotalBytes   int64         `default:"1073741824" help:"Bound of what all sessions keep together, in bytes of events and of what they were created with. Before it is reached ended sessions are removed, those first that ended first."`
 	MaxHold         int           `default:"1048576" help:"How much of an upstream is read on while its session is paused, in bytes of memory, some 130 a token."`
+	MaxLog          int           `default:"65536" help:"How much of one session's events stays in memory, in bytes, up to twice as much at times. Readers that are further behind read from --data."`
 	MaxBody         int64         `default:"4194304" help:"Bound of a request's body, in bytes."`
 
 	KeepAlive    time.Duration `default:"15s" help:"How long a stream may be silent before a keep-alive is sent."`
@@ -56,7 +61,7 @@ func (c *serveCommand) Validate() error {
 		value int64
 	}{
 		{"retain", int64(c.Retain)}, {"max-sessions", int64(c.MaxSessions)}, {"max-readers", int64(c.MaxReaders)},
-		{"max-session-bytes", c.MaxSessionBytes}, {"max-total-bytes", c.MaxTotalBytes}, {"max-hold", int64(c.MaxHold)},
+		{"max-session-bytes", c.MaxSessionBytes}, {"max-total-bytes", c.MaxTotalBytes}, {"max-hold", int64(c.MaxHold)}, {"max-log", int64(c.MaxLog)},
 		{"max-body", c.MaxBody}, {"keep-alive", int64(c.KeepAlive)}, {"retry", int64(c.Retry)},
 		{"write-timeout", int64(c.WriteTimeout)}, {"socket-buffer", int64(c.SocketBuffer)}, {"drain", int64(c.Drain)},
 		{"upstream-connect", int64(c.UpstreamConnect)}, {"upstream-header", int64(c.UpstreamHeader)}, {"upstream-idle", int64(c.UpstreamIdle)},
@@ -80,8 +85,37 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	// Who comes from here on waits; a port that is taken ends it before the data
+	// is touched.
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	defer listener.Close()
+	store, closeStore, err := c.openStore(logger)
+	if err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	return errors.Join(c.serve(ctx, logger, upstreams, listener, store), closeStore())
+}
+
+func (c *serveCommand) openStore(logger *slog.Logger) (store session.Store, done func() error, err error) {
+	if c.Durability == session.LevelMemory {
+		return memstore.New(), func() error { return nil }, nil
+	}
+	began := time.Now()
+	logger.Info("opening the store", "data", c.Data, "durability", c.Durability)
+	kept, err := pebblestore.Open(c.Data, pebblestore.Options{Level: c.Durability, Logger: logger})
+	if err != nil {
+		return nil, nil, err
+	}
+	logger.Info("store opened", "bytes", kept.Stat().Disk, "took", time.Since(began).Round(time.Millisecond))
+	return kept, kept.Close, nil
+}
+
+// serve runs the sessions of store and answers on listener until ctx is done.
+func (c *serveCommand) serve(ctx context.Context, logger *slog.Logger, upstreams *upstream.Set, listener net.Listener, store session.Store) error {
 	metrics := server.NewMetrics()
-	store := memstore.New()
 	manager, err := session.NewManager(store, session.Options{
 		Upstreams:     upstreams,
 		MaxSessions:   c.MaxSessions,
@@ -89,6 +123,7 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 		MaxBytes:      c.MaxSessionBytes,
 		MaxTotalBytes: c.MaxTotalBytes,
 		MaxHold:       c.MaxHold,
+		MaxLog:        c.MaxLog,
 		Retain:        c.Retain,
 		Events:        metrics.Events(),
 		Logger:        logger,
@@ -96,14 +131,8 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
-	}
-	defer listener.Close()
 	srv, err := server.New(server.Options{
 		Manager:      manager,
-		Level:        store.Level(),
 		Models:       upstreams.Models(),
 		Metrics:      metrics,
 		Page:         frontend.Page(),
@@ -131,8 +160,10 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	go func() { ran <- manager.Run(running) }()
 	// A second signal has its usual effect.
 	context.AfterFunc(ctx, func() { signal.Reset() })
-	logger.Info("listening", "addr", listener.Addr().String(), "page", pageURL(listener.Addr()), "durability", store.Level())
-	err = srv.Serve(ctx, listener)
+	if err = manager.Recover(ctx); err == nil {
+		logger.Info("listening", "addr", listener.Addr().String(), "page", pageURL(listener.Addr()), "durability", store.Level())
+		err = srv.Serve(ctx, listener)
+	}
 	stop()
 	if ended := <-ran; !errors.Is(ended, context.Canceled) {
 		err = errors.Join(err, ended)
