@@ -148,6 +148,7 @@ func (f *follower) run(ctx context.Context) error {
 		case err == io.EOF:
 			return nil
 		case err != nil:
+			f.complain(err)
 			f.out.begin() // when to come back
 			return errAbort
 		case more != nil:
@@ -168,6 +169,14 @@ func (f *follower) run(ctx context.Context) error {
 			return errAbort // the client is gone, or too slow
 		}
 		f.silence.Reset(f.server.opts.KeepAlive)
+	}
+}
+
+// complain logs why a stream is broken off, unless that is known elsewhere.
+func (f *follower) complain(err error) {
+	_, gone := errors.AsType[*session.GoneError](err)
+	if !gone && !errors.Is(err, session.ErrShutdown) && !errors.Is(err, session.ErrStore) && !errors.Is(err, context.Canceled) {
+		f.server.opts.Logger.Error("stream broken off", "session", f.session.Info().ID, "at", f.reader.At(), "error", err)
 	}
 }
 

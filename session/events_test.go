@@ -217,7 +217,7 @@ func TestUse(t *testing.T) {
 			t.Errorf("before: %+v, want %+v", got, want)
 		}
 		s := create(t, m, session.Spec{Source: text("abc"), Unit: chunker.Rune})
-		bytes := int64(len("abc"))
+		bytes := s.Info().Size
 		for _, f := range readAll(t, s, 0) {
 			bytes += int64(len(f.AppendWire(nil)))
 		}

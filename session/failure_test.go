@@ -222,15 +222,15 @@ func TestEviction(t *testing.T) {
 		m := start(t, session.Options{MaxTotalBytes: 100_000})
 		live := create(t, m, session.Spec{Source: push, Unit: chunker.Delta})
 		var all []*session.Session
-		for range 30 {
+		for range 20 {
 			s := create(t, m, session.Spec{Source: text(strings.Repeat("x", 1000)), Unit: chunker.Line})
 			readAll(t, s, 0)
 			all = append(all, s)
 			time.Sleep(time.Second)
 		}
 		before := m.Use()
-		if before.Ended != 30 {
-			t.Fatalf("use = %+v, want 30 that have ended: there was room", before)
+		if before.Ended != 20 {
+			t.Fatalf("use = %+v, want 20 that have ended: there was room", before)
 		}
 		for m.Use().Bytes < 90_000 {
 			if _, _, err := live.Append(t.Context(), session.Append{Text: strings.Repeat("y", 5000)}); err != nil {
@@ -244,8 +244,8 @@ func TestEviction(t *testing.T) {
 		}
 		for i, s := range all {
 			_, err := m.Get(t.Context(), me, s.Info().ID)
-			if evicted := i < 30-after.Ended; isGone(err, session.Evicted) != evicted {
-				t.Errorf("session %d of 30, of which %d are left: Get = %v", i, after.Ended, err)
+			if evicted := i < 20-after.Ended; isGone(err, session.Evicted) != evicted {
+				t.Errorf("session %d of 20, of which %d are left: Get = %v", i, after.Ended, err)
 			}
 		}
 	})

@@ -41,7 +41,7 @@ type pump struct {
 	limits limits
 	write  func(Batch) <-chan error                   // commits; it returns at once
 	ended  func(s *Session, bytes int64, broken bool) // called before the session is told
-	goesOn bool                                       // with a session that another process ran
+	places chan struct{}                              // for those that rebuild at once; nil for a new session
 	events Events
 	logger *slog.Logger
 
@@ -96,7 +96,7 @@ type draft struct {
 // tells the session so. Then it waits for the source to let go.
 func (p *pump) run(ctx context.Context) {
 	var err error
-	if p.goesOn {
+	if p.places != nil {
 		p.events.WentOn(p.s.info.Spec.Source.Type)
 		err = p.goOn(ctx)
 	} else {
@@ -623,7 +623,7 @@ func (p *pump) await(ctx context.Context, done <-chan error) error {
 		return err
 	case <-p.waited.C:
 	}
-	p.logger.Warn("the store does not answer", "session", p.s.info.ID, "for", storePatience)
+	p.logger.Debug("the store does not answer", "session", p.s.info.ID, "for", storePatience)
 	p.late = true
 	p.answer(ErrStore)
 	if p.letGo != nil {

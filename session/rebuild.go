@@ -11,11 +11,17 @@ import (
 
 // rebuildSize is how much of a log is read at once to rebuild its chunker, in
 // bytes of frames.
-const rebuildSize = 256 << 10
+const rebuildSize = 64 << 10
 
 // goOn brings a session that another process ran to where its checkpoint left
 // it, or ends it as interrupted if it cannot go on exactly there.
 func (p *pump) goOn(ctx context.Context) error {
+	select {
+	case p.places <- struct{}{}:
+		defer func() { <-p.places }()
+	case <-ctx.Done():
+		return ErrShutdown
+	}
 	err := p.continuable()
 	if err == nil {
 		err = p.rebuild(ctx)

@@ -11,6 +11,9 @@ const (
 	// recovering is how many sessions are acquired at once, so that they share
 	// commits.
 	recovering = 64
+	// rebuilding is how many of them read their logs again at once, which takes
+	// memory and CPU. Their readers need not wait for it.
+	rebuilding = 8
 	// progressEvery is how often the log tells how far a recovery is.
 	progressEvery = time.Second
 )
@@ -63,11 +66,11 @@ func (m *Manager) takeOver(ctx context.Context, ids []ID) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var taken sync.WaitGroup
-	places := make(chan struct{}, recovering)
+	places, rebuilds := make(chan struct{}, recovering), make(chan struct{}, rebuilding)
 	for _, id := range ids {
 		places <- struct{}{}
 		taken.Go(func() {
-			if err := m.adopt(ctx, id); err != nil {
+			if err := m.adopt(ctx, id, rebuilds); err != nil {
 				cancel(fmt.Errorf("take session over: %w", err))
 			}
 			<-places
@@ -77,7 +80,7 @@ func (m *Manager) takeOver(ctx context.Context, ids []ID) error {
 	return context.Cause(ctx)
 }
 
-func (m *Manager) adopt(ctx context.Context, id ID) error {
+func (m *Manager) adopt(ctx context.Context, id ID, rebuilds chan struct{}) error {
 	r, err := m.store.Acquire(ctx, id)
 	if err != nil {
 		return err
@@ -90,7 +93,7 @@ func (m *Manager) adopt(ctx context.Context, id ID) error {
 	}
 	s := newSession(m, r.Info, r.Last)
 	p := m.newPump(s, source, r)
-	p.goesOn = true
+	p.places = rebuilds
 	s.status = p.status
 	m.mu.Lock()
 	m.live++

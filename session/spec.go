@@ -135,9 +135,13 @@ func (s SourceSpec) validate() error {
 	return nil
 }
 
+// sessionSize is what a session takes beside its frames and what it was created
+// with, in bytes, about: the records of it.
+const sessionSize = 1 << 10
+
 // size is what the spec takes for as long as its session is there, in bytes.
 func (s Spec) size() int64 {
-	n := len(s.Source.Text) + len(s.Source.Prompt) + len(s.Source.Model)
+	n := sessionSize + len(s.Source.Text) + len(s.Source.Prompt) + len(s.Source.Model)
 	n += 2 * len(s.Source.Messages) // once more in the request
 	for key, value := range s.Metadata {
 		n += len(key) + len(value)

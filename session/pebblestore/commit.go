@@ -37,6 +37,12 @@ type alias struct {
 	name string
 }
 
+// A binding is an alias on its way.
+type binding struct {
+	id   session.ID
+	done chan struct{} // closed when it is committed
+}
+
 // A change is what one commit makes of an entry.
 type change struct {
 	*entry
@@ -459,7 +465,7 @@ func (st *Store) bind(ctx context.Context, a alias, id session.ID) (bound sessio
 			}
 			bound = session.ID(value)
 			st.mu.RLock()
-			wait = st.binding[a]
+			wait = st.binding[a].done
 			st.mu.RUnlock()
 			return session.ErrExists
 		}
@@ -469,7 +475,7 @@ func (st *Store) bind(ctx context.Context, a alias, id session.ID) (bound sessio
 		b.Set(key, id[:], nil)
 		b.Set(appendBoundKey(nil, id, a.name), nil, nil)
 		st.mu.Lock()
-		st.binding[a] = done
+		st.binding[a] = binding{id, done}
 		st.mu.Unlock()
 		return nil
 	}, func(uint64) {

@@ -104,3 +104,14 @@ func SomeKeys(id session.ID) [][]byte {
 		appendBoundKey(nil, id, "chat"), appendOrderKey(nil, 12),
 	}
 }
+
+// OnTheirWay returns how many commits are in their place and not done.
+func (st *Store) OnTheirWay() int {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	n := len(st.binding)
+	for _, e := range st.entries {
+		n += e.inFlight
+	}
+	return n
+}

@@ -17,6 +17,7 @@ type faults struct {
 	hits   atomic.Int64                // operations that failed
 	drop   bool                        // a sync that fails loses what was written since the one before
 	usage  *vfs.DiskUsage              // what GetDiskUsage says, if not nil
+	synced map[string]int64            // bytes of each file that are safe
 }
 
 func (fs *faults) setBefore(before func(op, name string) error) {
@@ -53,6 +54,7 @@ func (fs *faults) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error)
 	if err != nil {
 		return nil, err
 	}
+	fs.unsafe(name)
 	return &faultyFile{File: f, fs: fs, name: name}, nil
 }
 
@@ -75,6 +77,7 @@ func (fs *faults) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory
 	if err != nil {
 		return nil, err
 	}
+	fs.unsafe(newname)
 	return &faultyFile{File: f, fs: fs, name: newname}, nil
 }
 
@@ -115,9 +118,9 @@ func (fs *faults) Unwrap() vfs.FS { return fs.FS }
 // of what it was given.
 type faultyFile struct {
 	vfs.File
-	fs              *faults
-	name            string
-	written, synced int64
+	fs      *faults
+	name    string
+	written int64
 }
 
 func (f *faultyFile) Write(p []byte) (int, error) {
@@ -149,16 +152,40 @@ func (f *faultyFile) sync(sync func() error) error {
 		op = "syncdir"
 	}
 	if err := f.fs.check(op, f.name); err != nil {
-		if f.fs.drop && f.written > f.synced {
-			if g, err := f.fs.FS.OpenReadWrite(f.name, vfs.WriteCategoryUnspecified); err == nil {
-				g.WriteAt(make([]byte, f.written-f.synced), f.synced)
-				g.Close()
-			}
+		if f.fs.drop {
+			f.fs.lose(f.name, f.written)
 		}
 		return err
 	}
-	f.synced = f.written
-	return sync()
+	err := sync()
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if f.fs.synced == nil {
+		f.fs.synced = make(map[string]int64)
+	}
+	f.fs.synced[f.name] = f.written
+	return err
+}
+
+// unsafe takes note that a file begins anew.
+func (fs *faults) unsafe(name string) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	delete(fs.synced, name)
+}
+
+// lose puts zeros where a file is not synced.
+func (fs *faults) lose(name string, written int64) {
+	fs.mu.Lock()
+	synced := fs.synced[name]
+	fs.mu.Unlock()
+	if written <= synced {
+		return
+	}
+	if f, err := fs.FS.OpenReadWrite(name, vfs.WriteCategoryUnspecified); err == nil {
+		f.WriteAt(make([]byte, written-synced), synced)
+		f.Close()
+	}
 }
 
 // crash returns what a loss of power leaves of a disk: of what was not synced,

@@ -121,10 +121,10 @@ type Store struct {
 
 	mu       sync.RWMutex // guards the fields below and what they point to; held over no I/O
 	entries  map[session.ID]*entry
-	removing map[session.ID]*entry   // those of entries whose removal is on its way
-	binding  map[alias]chan struct{} // closed when the name is bound
-	seq      uint64                  // of the last commit that was put into its place
-	removed  time.Time               // when the first removal came that may not be in a table; zero if none
+	removing map[session.ID]*entry // those of entries whose removal is on its way
+	binding  map[alias]binding
+	seq      uint64    // of the last commit that was put into its place
+	removed  time.Time // when the first removal came that may not be in a table; zero if none
 	closed   bool
 	failed   error // why no commit can follow: a failure inside Pebble
 }
@@ -245,7 +245,7 @@ func open(dir string, fresh bool, o Options) (*Store, error) {
 		graves:   graves{most: o.tombstones},
 		entries:  make(map[session.ID]*entry),
 		removing: make(map[session.ID]*entry),
-		binding:  make(map[alias]chan struct{}),
+		binding:  make(map[alias]binding),
 	}
 	st.shield = newShield(o.fs, o.Level, st.room, o.Logger)
 	if o.retry > 0 {

@@ -328,54 +328,66 @@ func (st *Store) Resolve(_ context.Context, who session.Principal, name string) 
 		return session.ID{}, err
 	}
 	defer st.calls.Done()
-	iters, err := st.aliasIters(alias{who, name})
+	views, err := st.aliasViews(alias{who, name})
 	defer func() {
-		for _, it := range iters {
-			it.Close()
+		for _, v := range views {
+			v.Close()
 		}
 	}()
 	if err != nil {
 		return session.ID{}, err
 	}
 	key := appendAliasKey(nil, who, name)
-	for _, it := range iters {
-		found := it.SeekGE(key) && bytes.Equal(it.Key(), key)
-		if err := it.Error(); err != nil {
+	for _, v := range views {
+		found := v.SeekGE(key) && bytes.Equal(v.Key(), key)
+		if err := v.Error(); err != nil {
 			return session.ID{}, fmt.Errorf("an alias: %w", err)
 		}
-		if found {
-			value := it.Value()
-			if len(value) != idSize {
-				return session.ID{}, fmt.Errorf("%w: an alias", errCorrupt)
-			}
-			return session.ID(value), nil
+		if !found {
+			continue
+		}
+		value := v.Value()
+		if len(value) != idSize {
+			return session.ID{}, fmt.Errorf("%w: an alias", errCorrupt)
+		}
+		if id := session.ID(value); v.of == nil || *v.of == id {
+			return id, nil
 		}
 	}
 	return session.ID{}, session.ErrNotFound
 }
 
-// aliasIters returns iterators of which the first that has an alias tells what
-// is committed of it: none if it is being bound; and those from before a
-// removal that is on its way, which has freed its names already.
-func (st *Store) aliasIters(a alias) (iters []*pebble.Iterator, err error) {
+// An aliasView is an iterator that tells whether an alias is bound to a
+// certain session, or to any if of is nil.
+type aliasView struct {
+	*pebble.Iterator
+	of *session.ID
+}
+
+// aliasViews returns views of which the first that has an alias tells what is
+// committed of it. A name that is on its way is not bound. A session that is
+// on its way out, and has freed its names already, has them still, but for
+// those that were on their way to it.
+func (st *Store) aliasViews(a alias) (views []aliasView, err error) {
 	st.mu.RLock()
 	defer st.mu.RUnlock()
-	add := func(r pebble.Reader) {
+	coming, isComing := st.binding[a]
+	if !isComing {
+		it, err := st.db.NewIter(nil)
 		if err != nil {
-			return
+			return nil, err
 		}
-		var it *pebble.Iterator
-		if it, err = r.NewIter(nil); err == nil {
-			iters = append(iters, it)
+		views = append(views, aliasView{it, nil})
+	}
+	for id, e := range st.removing {
+		if e.info.info.Principal != a.who || isComing && coming.id == id {
+			continue
 		}
-	}
-	if st.binding[a] == nil {
-		add(st.db)
-	}
-	for _, e := range st.removing {
-		if e.info.info.Principal == a.who {
-			add(e.before)
+		it, err := e.before.NewIter(nil)
+		if err != nil {
+			return views, err
 		}
+		views = append(views, aliasView{it, &id})
 	}
-	return iters, err
+	return views, nil
 }
