@@ -465,7 +465,11 @@ func (m *Manager) Delete(ctx context.Context, who Principal, id ID) error {
 	}
 	select {
 	case <-s.gone:
-		return m.remove(ctx, id, Deleted)
+		err := m.remove(ctx, id, Deleted)
+		if _, gone := errors.AsType[*GoneError](err); gone { // its room was needed meanwhile
+			return nil
+		}
+		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

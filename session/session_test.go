@@ -291,7 +291,7 @@ func TestMaxBytes(t *testing.T) {
 
 func TestMaxTotalBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := start(t, session.Options{MaxTotalBytes: 5000})
+		m := start(t, session.Options{MaxTotalBytes: 10_000})
 		spec := session.Spec{Source: text(strings.Repeat("x", 1000)), Unit: chunker.Rune, Rate: 100}
 		s := create(t, m, spec)
 		if _, end := endOf(t, readAll(t, s, 0)); end.Error == nil || end.Error.Code != session.CodeRelayFull {
@@ -301,7 +301,7 @@ func TestMaxTotalBytes(t *testing.T) {
 		if _, err := m.Get(t.Context(), me, s.Info().ID); !isGone(err, session.Evicted) {
 			t.Errorf("Get of the ended session that made room = %v, want evicted", err)
 		}
-		if _, _, err := full.Append(t.Context(), session.Append{Text: strings.Repeat("x", 4200)}); err != nil {
+		if _, _, err := full.Append(t.Context(), session.Append{Text: strings.Repeat("x", 8000)}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := m.Create(t.Context(), me, spec); !errors.Is(err, session.ErrOverloaded) {
