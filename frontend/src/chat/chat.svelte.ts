@@ -3,11 +3,14 @@
 import {
   Client,
   CutError,
+  passes,
+  persist,
   ProblemError,
   type CreateRequest,
   type End,
   type Follow,
   type Outcome,
+  type Session,
   type Status,
   type StreamEvent,
   type TerminalEvent,
@@ -21,6 +24,8 @@ export type Phase = 'idle' | 'sending' | 'connecting' | 'live' | 'paused' | 'rec
 /** One loss of the line, as the strip tells it. */
 export interface Cut {
   readonly at: number;
+  /** Whether there is a line again, though nothing new has come over it. */
+  readonly open: boolean;
   /** Undefined until the first event after it. */
   readonly back: { readonly at: number; readonly seconds: number; readonly missing: number; readonly repeated: number } | undefined;
 }
@@ -103,6 +108,7 @@ export class Chat {
   #pauseAt: number | undefined; // an address that was paused: draw up to here
   #paceFrom: number | undefined; // history up to here comes at once, the rest at pace
   #question: Question | undefined;
+  #leaving = new AbortController(); // ends what is asked only for the session on the page
   #retryAt = 0;
   #ticker: ReturnType<typeof setInterval> | undefined;
   #hiding: ReturnType<typeof setTimeout> | undefined;
@@ -121,8 +127,9 @@ export class Chat {
   /** Why it ended, unless the outcome says it all. */
   get why(): string {
     if (this.end === undefined) return '';
-    const { outcome, reason, message } = this.end;
-    return message || (reason === outcome || (outcome === 'done' && reason === 'stop') ? '' : reason.replaceAll('_', ' '));
+    const { outcome, reason, error } = this.end;
+    if (error?.code === 'not_continuable') return 'The relay was restarted in the middle of this answer, and a model cannot be asked for the rest of one. What came is above.';
+    return error?.message || error?.code || (reason === outcome || (outcome === 'done' && reason === 'stop') ? '' : reason.replaceAll('_', ' '));
   }
 
   get place(): Place {
@@ -139,8 +146,9 @@ export class Chat {
     this.paced = question.model !== DEMO;
     this.phase = 'sending';
     try {
-      const session = await this.#options.client.create(request(question));
+      const session = await this.#create(question);
       if (generation !== this.#generation) return;
+      this.trouble = undefined;
       this.id = session.id;
       this.pace = this.paced ? question.speed : 0;
       this.#options.address.push(this.place);
@@ -148,6 +156,33 @@ export class Chat {
     } catch (error) {
       if (generation === this.#generation) this.#refuse(error);
     }
+  }
+
+  /**
+   * Creates the session, once, however often it has to ask. A create whose answer was
+   * lost may have taken place: then the session is known by a mark in its metadata.
+   */
+  #create(question: Question): Promise<Session> {
+    const { client } = this.#options;
+    const mark = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+    let uncertain = false;
+    const ask = async (): Promise<Session> => {
+      if (uncertain) {
+        const { sessions } = await client.list();
+        const made = sessions.find((session) => session.metadata?.['mark'] === mark);
+        if (made !== undefined) return made;
+      }
+      try {
+        return await client.create(request(question, mark));
+      } catch (error) {
+        if (!(error instanceof ProblemError) || error.status >= 500) uncertain = true;
+        throw error;
+      }
+    };
+    return persist(ask, {
+      signal: this.#leaving.signal,
+      onFailure: (error) => this.#trouble(headline(error), `${explain(error)}; trying again`),
+    });
   }
 
   /** Asks the same again, after a failure. False if the question is not known. */
@@ -173,7 +208,7 @@ export class Chat {
         if (generation === this.#generation) this.#refuse(error);
         return;
       }
-      if (generation !== this.#generation) return;
+      if (generation !== this.#generation || this.place.paused) return;
     } else {
       described.catch(() => {}); // what matters of it, the events say too
     }
@@ -210,16 +245,10 @@ export class Chat {
     if (!this.active || this.stopped) return;
     const generation = this.#generation;
     this.stopped = true;
-    this.trouble = undefined;
-    try {
-      await this.#options.client.stop(this.id);
-      if (generation === this.#generation && this.phase === 'paused') this.announcement = `Stopped; you are at event ${this.cursor}`;
-    } catch (error) {
-      if (generation !== this.#generation) return;
-      this.stopped = false;
-      this.trouble = { title: 'Stop did not get through', detail: explain(error) };
-      this.announcement = `Stop did not get through: ${explain(error)}`;
-    }
+    const through = await this.#command('Stop', (id) => this.#options.client.stop(id));
+    if (generation !== this.#generation) return;
+    this.stopped = through;
+    if (through && this.phase === 'paused') this.announcement = `Stopped; you are at event ${this.cursor}`;
   }
 
   /** Drops this page's line, as a broken network would. */
@@ -230,15 +259,28 @@ export class Chat {
 
   /** Lets a session go on that was paused for everybody. */
   async release(): Promise<void> {
+    await this.#command('Resume', (id) => this.#options.client.resume(id));
+  }
+
+  /**
+   * Gives a command that bears repeating, until it is through or refused; also after the
+   * page has left the session, since somebody wanted it. Returns whether it is through.
+   */
+  async #command(name: string, call: (id: string) => Promise<void>): Promise<boolean> {
+    const { id } = this;
     const generation = this.#generation;
+    const tell = (title: string, detail: string): void => {
+      if (generation === this.#generation && this.active) this.#trouble(title, detail);
+    };
     this.trouble = undefined;
     try {
-      await this.#options.client.resume(this.id);
+      await persist(() => call(id), { onFailure: (error) => tell(`${name} has not got through yet`, `${explain(error)}; trying again`) });
     } catch (error) {
-      if (generation !== this.#generation) return;
-      this.trouble = { title: 'Resume did not get through', detail: explain(error) };
-      this.announcement = `Resume did not get through: ${explain(error)}`;
+      tell(`${name} did not get through`, explain(error));
+      return false;
     }
+    if (generation === this.#generation && this.active) this.trouble = undefined;
+    return true;
   }
 
   /** Changes the pace of this reader in mid-stream. */
@@ -255,6 +297,7 @@ export class Chat {
     this.#hiding = undefined;
     if (visible) {
       if (this.#away && this.active && this.phase !== 'paused') this.#connect(this.cursor);
+      else this.#follow?.wake();
       this.#away = false;
       return;
     }
@@ -279,6 +322,8 @@ export class Chat {
   /** Forgets the session on the page, which itself goes on. */
   leave(): void {
     this.#generation++;
+    this.#leaving.abort();
+    this.#leaving = new AbortController();
     this.#hangUp();
     this.#options.address.drop();
     this.#options.answer.clear();
@@ -401,6 +446,7 @@ export class Chat {
     this.#syncText();
     this.#pauseAt = this.#paceFrom = undefined;
     this.end = end;
+    this.trouble = undefined;
     this.heldBack = false;
     this.phase = outcome;
     this.#saveNow();
@@ -416,6 +462,7 @@ export class Chat {
       case 'open':
         if (this.phase === 'sending') this.announcement = 'Started';
         this.phase = 'live';
+        if (this.cut?.back === undefined && this.cut !== undefined) this.cut = { ...this.cut, open: true };
         break;
       case 'lost':
         this.phase = 'reconnecting';
@@ -423,14 +470,16 @@ export class Chat {
         this.#tick();
         // Tries that fail belong to the same cut.
         if (this.cut === undefined || this.cut.back !== undefined) {
-          this.cut = { at: status.after, back: undefined };
+          this.cut = { at: status.after, open: false, back: undefined };
           this.cuts++;
           this.announcement = `The line was lost at event ${status.after}; reconnecting`;
+        } else {
+          this.cut = { ...this.cut, open: false };
         }
         this.#saveNow();
         break;
       case 'back':
-        this.cut = { at: status.cut, back: { at: status.back, seconds: status.duration / 1000, missing: status.missing, repeated: status.repeated } };
+        this.cut = { at: status.cut, open: true, back: { at: status.back, seconds: status.duration / 1000, missing: status.missing, repeated: status.repeated } };
         this.announcement = `Back at event ${status.back}, ${status.missing} lost, ${status.repeated} repeated`;
         break;
       case 'gap':
@@ -444,7 +493,7 @@ export class Chat {
     } else if (end.type === 'nothing-more') {
       const generation = this.#generation;
       try {
-        const { state } = await this.#options.client.state(this.id);
+        const { state } = await persist(() => this.#options.client.state(this.id), { signal: this.#leaving.signal });
         if (generation === this.#generation && state !== 'running' && state !== 'paused') this.#finish(state, undefined);
       } catch (error) {
         if (generation === this.#generation) this.#refuse(error);
@@ -454,7 +503,13 @@ export class Chat {
 
   /** Reads what the events do not say; returns the last id. */
   async #describe(generation: number): Promise<number> {
-    const session = await this.#options.client.state(this.id);
+    const { id } = this;
+    const session = await persist(() => this.#options.client.state(id), {
+      signal: this.#leaving.signal,
+      onFailure: () => {
+        if (this.phase === 'connecting' && this.#follow === undefined) this.phase = 'reconnecting';
+      },
+    });
     if (generation === this.#generation) {
       this.unit ||= session.unit;
       this.prompt = session.metadata?.['prompt'] ?? '';
@@ -468,6 +523,13 @@ export class Chat {
     this.phase = 'refused';
     this.trouble = { title: headline(error), detail: explain(error) };
     this.announcement = `Failed: ${this.trouble.title}. ${this.trouble.detail}`;
+  }
+
+  /** Tells of what has failed and may yet succeed, or does not end the reading. */
+  #trouble(title: string, detail: string): void {
+    if (this.trouble?.title === title && this.trouble.detail === detail) return; // it has been said
+    this.trouble = { title, detail };
+    this.announcement = `${title}: ${detail}`;
   }
 
   #syncText(): void {
@@ -493,8 +555,8 @@ export class Chat {
   }
 }
 
-function request(question: Question): CreateRequest {
-  const common = { unit: question.unit, metadata: { prompt: shorten(question.prompt, MAX_METADATA) } };
+function request(question: Question, mark: string): CreateRequest {
+  const common = { unit: question.unit, metadata: { prompt: shorten(question.prompt, MAX_METADATA), mark } };
   if (question.model === DEMO) {
     return { source: { type: 'generate', prompt: question.prompt }, ...common, ...(question.speed > 0 ? { rate: question.speed } : {}) };
   }
@@ -503,23 +565,32 @@ function request(question: Question): CreateRequest {
 
 function headline(error: unknown): string {
   if (!(error instanceof ProblemError)) return error instanceof TypeError ? 'The server cannot be reached' : 'Something is wrong';
+  switch (error.code) {
+    case 'session_deleted':
+      return 'This session was deleted';
+    case 'session_evicted':
+      return 'This session was removed to make room';
+    case 'shutting_down':
+      return 'The server is being restarted';
+    case 'storage_full':
+      return 'The server has no room left';
+  }
   switch (error.status) {
     case 404:
       return 'There is no such session';
     case 410:
       return 'This session has expired';
+    case 416:
+      return 'The server has less of this session than this page';
     case 429:
-    case 503:
       return 'The server is busy';
     default:
-      return 'The server refused';
+      return passes(error) ? 'The server is not ready' : 'The server refused';
   }
 }
 
 function explain(error: unknown): string {
-  if (error instanceof ProblemError && error.retryAfter !== undefined) {
-    return `${error.message} (try again in ${Math.ceil(error.retryAfter / 1000)} s)`;
-  }
+  if (error instanceof TypeError) return 'it does not answer'; // what fetch says is another in each browser
   return error instanceof Error ? error.message : String(error);
 }
 

@@ -33,8 +33,8 @@ interface Harness {
   pending: () => boolean;
 }
 
-/** A chat before a scripted events route; other routes answer from `state`. */
-function harness(answers: ((line: Line) => Response | void)[], state: Record<string, unknown> = {}, create?: () => Response): Harness {
+/** A chat before a scripted events route; other routes answer from `state`, unless create or other does. */
+function harness(answers: ((line: Line) => Response | void)[], state: Record<string, unknown> = {}, create?: () => Response, other?: (url: string) => Response | undefined): Harness {
   const { request, lines } = script(...answers);
   const calls: Harness['calls'] = [];
   let url = '/';
@@ -44,7 +44,9 @@ function harness(answers: ((line: Line) => Response | void)[], state: Record<str
     fetch: (async (input: string, init: RequestInit) => {
       if (input.includes('/events')) return request(input, init as Parameters<typeof request>[1]);
       calls.push({ method: init.method!, url: input, body: init.body ? JSON.parse(init.body as string) : undefined });
-      if (input === '/v1/sessions' && create !== undefined) return create();
+      if (input === '/v1/sessions' && init.method === 'POST' && create !== undefined) return create();
+      const answer = other?.(input);
+      if (answer !== undefined) return answer;
       const session = { id: 's1', state: 'running', source: { type: 'generate' }, unit: 'token', last_event_id: 9, events_url: '', ...state };
       return new Response(JSON.stringify(session), { status: 200 });
     }) as typeof fetch,
@@ -140,7 +142,7 @@ describe('Chat', () => {
     const at = h.chat.cursor;
     await tick(1);
     expect(h.chat.phase).toBe('reconnecting');
-    expect(h.chat.cut).toEqual({ at, back: undefined });
+    expect(h.chat.cut).toEqual({ at, open: false, back: undefined });
     expect(h.answer.text).toBe(text(2, at));
     await tick(1000);
     expect(h.lines[1]!.after).toBe(at);
@@ -306,28 +308,18 @@ describe('Chat', () => {
     await tick(100);
     const creates = h.calls.filter((c) => c.url === '/v1/sessions');
     expect(creates).toHaveLength(2);
-    expect(creates[0]!.body).toEqual(creates[1]!.body);
+    expect(creates[0]!.body).toMatchObject({ ...creates[1]!.body, metadata: { prompt: 'hello' } });
   });
 
-  test('a refusal shows its detail', async () => {
-    const h = harness([], {}, () => new Response(JSON.stringify({ code: 'overloaded', detail: 'all are busy' }), { status: 429, headers: { 'retry-after': '2' } }));
+  test('a refusal shows its detail, and the same can be asked again', async () => {
+    const h = harness([], {}, () => problem(400, 'invalid_field', 'that is too long'));
     void h.chat.send(question);
     await tick();
-    expect(h.chat).toMatchObject({ phase: 'refused', trouble: { title: 'The server is busy', detail: 'all are busy (try again in 2 s)' } });
+    expect(h.chat).toMatchObject({ phase: 'refused', trouble: { title: 'The server refused', detail: 'that is too long' } });
     expect(vi.getTimerCount()).toBe(0);
-  });
-
-  test('without an answer, the same can be asked again', async () => {
-    const h = harness([], {}, () => {
-      throw new TypeError('fetch failed');
-    });
-    void h.chat.send(question);
-    await tick();
-    expect(h.chat.trouble?.title).toBe('The server cannot be reached');
     h.chat.again();
     await tick();
     expect(h.calls).toHaveLength(2);
-    expect(h.calls[1]).toEqual(h.calls[0]);
   });
 
   test('a session that is not there', async () => {
@@ -388,6 +380,204 @@ describe('Chat', () => {
     expect(h.answer.text).toBe('');
     expect(vi.getTimerCount()).toBe(0);
   });
+});
+
+const problem = (status: number, code: string, detail: string): Response =>
+  new Response(JSON.stringify({ code, detail }), { status, headers: status >= 429 ? { 'retry-after': '2' } : {} });
+
+/** Answers that come one after the other; the last one stays, undefined is a server that is away. */
+function turns(...answers: (Response | undefined)[]): () => Response {
+  let n = 0;
+  return () => {
+    const answer = answers[Math.min(n++, answers.length - 1)];
+    if (answer === undefined) throw new TypeError('connection refused');
+    return answer.clone();
+  };
+}
+
+describe('Chat, while the server is restarted', () => {
+  const created = new Response(JSON.stringify({ id: 's1' }), { status: 201 });
+
+  for (const [code, status, title] of [
+    ['overloaded', 429, 'The server is busy'],
+    ['shutting_down', 503, 'The server is being restarted'],
+    ['unavailable', 503, 'The server is not ready'],
+    ['storage_full', 507, 'The server has no room left'],
+  ] as const) {
+    test(`a question is asked again by itself: ${code}`, async () => {
+      const h = harness([(l) => l.write(wireRange(1, 9) + wireDone(10))], { sessions: [] }, turns(problem(status, code, 'because'), created));
+      void h.chat.send(question);
+      await tick(1999);
+      expect(h.chat).toMatchObject({ phase: 'sending', trouble: { title, detail: 'because; trying again' }, announcement: `${title}: because; trying again` });
+      await tick(2000);
+      expect(h.chat).toMatchObject({ phase: 'done', trouble: undefined });
+    });
+  }
+
+  for (const found of [true, false]) {
+    test(`of a question whose answer was lost, ${found ? 'the session is found again' : 'there is no session, and it is asked again'}`, async () => {
+      const h: Harness = harness([(l) => l.write(wireRange(1, 9) + wireDone(10))], {}, turns(undefined, created), (url) => {
+        if (url !== '/v1/sessions') return undefined;
+        const { metadata } = h.calls[0]!.body as { metadata: Record<string, string> };
+        return new Response(JSON.stringify({ sessions: [{ id: 'other', metadata: {} }, ...(found ? [{ id: 's7', metadata }] : [])] }));
+      });
+      void h.chat.send(question);
+      await tick();
+      expect(h.chat).toMatchObject({ phase: 'sending', trouble: { title: 'The server cannot be reached', detail: 'it does not answer; trying again' } });
+      await tick(2000);
+      expect(h.chat).toMatchObject({ phase: 'done', id: found ? 's7' : 's1', trouble: undefined });
+      const creates = h.calls.filter((call) => call.method === 'POST');
+      expect(creates).toHaveLength(found ? 1 : 2);
+      expect(creates.at(-1)!.body).toEqual(creates[0]!.body);
+    });
+  }
+
+  test('a question that was left is not asked again', async () => {
+    const h = harness([], {}, turns(undefined));
+    void h.chat.send(question);
+    await tick(100);
+    h.chat.leave();
+    await tick(10_000);
+    expect(h.chat).toMatchObject({ phase: 'idle', trouble: undefined, announcement: '' });
+    expect(h.calls).toHaveLength(1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('stop is given until it is through, once, and says so meanwhile', async () => {
+    const stop = turns(undefined, undefined, problem(503, 'unavailable', 'not now'), new Response('{}'));
+    const h = harness([(l) => l.write(wireRange(1, 3))], {}, undefined, (url) => (url.endsWith('/stop') ? stop() : undefined));
+    void h.chat.send(question);
+    await tick(100);
+    void h.chat.stop();
+    await tick();
+    expect(h.chat).toMatchObject({ stopped: true, trouble: { title: 'Stop has not got through yet', detail: 'it does not answer; trying again' } });
+    void h.chat.stop();
+    await tick(2300);
+    expect(h.chat.trouble?.detail).toBe('not now; trying again');
+    await tick(10_000);
+    expect(h.calls.filter((call) => call.url.endsWith('/stop'))).toHaveLength(4);
+    expect(h.chat).toMatchObject({ phase: 'live', stopped: true, trouble: undefined });
+    h.lines[0]!.write('id: 4\nevent: stopped\ndata: {"reason":"stop_requested"}\n\n');
+    await tick(100);
+    expect(h.chat.phase).toBe('stopped');
+  });
+
+  test('the end of the session ends the trouble of a stop', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 3))], {}, undefined, (url) => (url.endsWith('/stop') ? turns(undefined)() : undefined));
+    void h.chat.send(question);
+    await tick(100);
+    void h.chat.stop();
+    await tick(10);
+    h.lines[0]!.write(wireDone(4));
+    await tick(5000);
+    expect(h.chat).toMatchObject({ phase: 'done', trouble: undefined });
+  });
+
+  test('stop that is refused for good can be given again', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 3))], {}, undefined, (url) => (url.endsWith('/stop') ? problem(403, 'cross_origin', 'not you') : undefined));
+    void h.chat.send(question);
+    await tick(100);
+    void h.chat.stop();
+    await tick(100);
+    expect(h.chat).toMatchObject({ stopped: false, trouble: { title: 'Stop did not get through', detail: 'not you' } });
+  });
+
+  test('stop of a page that is paused, and of one that has been left', async () => {
+    const stop = turns(undefined, new Response('{}'));
+    const h = harness([(l) => l.write(wireRange(1, 3))], {}, undefined, (url) => (url.endsWith('/stop') ? stop() : undefined));
+    void h.chat.send(question);
+    await tick(100);
+    h.chat.pause();
+    void h.chat.stop();
+    await tick(10);
+    h.chat.leave();
+    await tick(1000);
+    expect(h.calls.filter((call) => call.url === '/v1/sessions/s1/stop')).toHaveLength(2);
+    expect(h.chat).toMatchObject({ phase: 'idle', stopped: false, trouble: undefined, announcement: '' });
+  });
+
+  test('an address without a place waits for the server, and can be paused meanwhile', async () => {
+    for (const paused of [false, true]) {
+      const state = turns(undefined, undefined, new Response(JSON.stringify({ id: 's1', state: 'running', source: { type: 'generate' }, unit: 'token', last_event_id: 9 })));
+      const h = harness([(l) => l.write(wireRange(1, 9))], {}, undefined, (url) => (url === '/v1/sessions/s1' ? state() : undefined));
+      void h.chat.open({ id: 's1', at: undefined, paused: false, pace: 0 });
+      await tick();
+      expect(h.chat).toMatchObject({ phase: 'reconnecting', trouble: undefined });
+      if (paused) h.chat.pause();
+      await tick(5000);
+      expect(h.chat).toMatchObject(paused ? { phase: 'paused', cursor: 0 } : { phase: 'live', cursor: 9 });
+      expect(h.lines).toHaveLength(paused ? 0 : 1);
+      h.chat.leave();
+    }
+  });
+
+  test('an address whose state was lost has its question in the end', async () => {
+    const state = turns(undefined, new Response(JSON.stringify({ id: 's1', source: { type: 'generate' }, last_event_id: 9, metadata: { prompt: 'before' } })));
+    const h = harness([(l) => l.write(wireRange(1, 9))], {}, undefined, (url) => (url === '/v1/sessions/s1' ? state() : undefined));
+    void h.chat.open({ id: 's1', at: 5, paused: false, pace: 0 });
+    await tick(500);
+    expect(h.chat).toMatchObject({ phase: 'live', cursor: 9, prompt: '' });
+    await tick(500);
+    expect(h.chat).toMatchObject({ phase: 'live', prompt: 'before' });
+  });
+
+  test('the strip tells of a line that is back and has nothing new', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 5)), () => {}, (l) => l.write(wireRange(6, 7))]);
+    void h.chat.send(question);
+    await tick(300);
+    h.lines[0]!.reset();
+    await tick(1);
+    expect(h.chat).toMatchObject({ phase: 'reconnecting', cut: { at: 5, open: false } });
+    await tick(300);
+    expect(h.chat).toMatchObject({ phase: 'live', cut: { at: 5, open: true, back: undefined } });
+    h.lines[1]!.reset();
+    await tick(1);
+    expect(h.chat).toMatchObject({ phase: 'reconnecting', cuts: 1, cut: { at: 5, open: false } });
+    await tick(1600);
+    expect(h.chat).toMatchObject({ phase: 'live', cuts: 1, cut: { at: 5, back: { at: 6, missing: 0, repeated: 0 } } });
+  });
+
+  for (const how of ['online', 'visible'] as const) {
+    test(`it is tried at once when the page is ${how}`, async () => {
+      const h = harness([(l) => l.write(wireRange(1, 5)), () => problem(429, 'overloaded', 'full'), (l) => l.write(wireRange(6, 7))]);
+      void h.chat.send(question);
+      await tick(300);
+      if (how === 'visible') h.chat.setVisible(false);
+      h.lines[0]!.reset();
+      await tick(300);
+      expect(h.lines).toHaveLength(2);
+      if (how === 'visible') h.chat.setVisible(true);
+      else h.chat.online();
+      await tick(100);
+      expect(h.chat).toMatchObject({ phase: 'live', cursor: 7 });
+    });
+  }
+
+  test('an answer that the restart cut short says so', async () => {
+    const end = { reason: 'restart', error: { code: 'not_continuable', message: 'the relay was restarted, and so on' }, usage: {} };
+    const h = harness([(l) => l.write(wireRange(1, 5)), (l) => l.write(`id: 6\nevent: interrupted\ndata: ${JSON.stringify(end)}\n\n`)]);
+    void h.chat.send(question);
+    await tick(300);
+    h.lines[0]!.reset();
+    await tick(1000);
+    expect(h.answer.text).toBe(text(2, 5));
+    expect(h.chat).toMatchObject({ phase: 'interrupted', trouble: undefined, end: { error: end.error } });
+    expect(h.chat.announcement).toBe(`Interrupted at event 6: ${h.chat.why}`);
+    expect(h.chat.why).toMatch(/^The relay was restarted in the middle of this answer/);
+  });
+
+  for (const [code, title] of [
+    ['session_expired', 'This session has expired'],
+    ['session_deleted', 'This session was deleted'],
+    ['session_evicted', 'This session was removed to make room'],
+  ] as const) {
+    test(`a session that is gone: ${code}`, async () => {
+      const h = harness([() => problem(410, code, 'gone')]);
+      void h.chat.open({ id: 's1', at: 5, paused: false, pace: 0 });
+      await tick();
+      expect(h.chat).toMatchObject({ phase: 'refused', trouble: { title, detail: 'gone' } });
+    });
+  }
 });
 
 test('shorten', () => {

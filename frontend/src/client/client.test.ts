@@ -40,6 +40,8 @@ describe('Client', () => {
   });
 
   const commands: { name: string; run: (c: Client) => Promise<unknown>; want: Partial<Call> }[] = [
+    { name: 'list', run: (c) => c.list({ limit: 5, after: 'a b' }), want: { method: 'GET', url: 'http://relay.test/v1/sessions?limit=5&after=a+b' } },
+    { name: 'list, all as the server has it', run: (c) => c.list(), want: { method: 'GET', url: 'http://relay.test/v1/sessions' } },
     { name: 'state', run: (c) => c.state('a/b'), want: { method: 'GET', url: 'http://relay.test/v1/sessions/a%2Fb' } },
     { name: 'text', run: (c) => c.text('s1'), want: { method: 'GET', url: 'http://relay.test/v1/sessions/s1/text' } },
     {

@@ -3,6 +3,7 @@
  * Reading a session's events is follow.ts.
  */
 
+import type { Failure } from './event.ts';
 import { Follow, type FollowOptions } from './follow.ts';
 import { isRecord, text } from './json.ts';
 
@@ -50,8 +51,17 @@ export interface Session {
   readonly usage?: Usage;
   /** Why it ended, once it has. */
   readonly reason?: string;
+  /** What went wrong, if that is why. */
+  readonly error?: Failure;
   readonly metadata?: Readonly<Record<string, string>>;
   readonly [more: string]: unknown;
+}
+
+/** Sessions, the newest first. */
+export interface SessionPage {
+  readonly sessions: readonly Session[];
+  /** What the next page comes after; undefined on the last. */
+  readonly next?: string;
 }
 
 export interface Usage {
@@ -129,10 +139,17 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface ListOptions extends CallOptions {
+  /** How many at most, up to 200. Default 50. */
+  readonly limit?: number;
+  /** The `next` of the page before. */
+  readonly after?: string;
+}
+
 /**
  * A Client holds no connection and no state. Every method but follow rejects
  * with ProblemError if the server refused, and with what `fetch` throws if it
- * was not reached.
+ * was not reached; persist calls again for as long as that will pass.
  */
 export class Client {
   readonly #base: string;
@@ -148,6 +165,15 @@ export class Client {
 
   async create(request: CreateRequest, options: CallOptions = {}): Promise<Session> {
     return this.#json('POST', '/v1/sessions', { ...options, body: request });
+  }
+
+  /** One's own sessions, a page at a time. */
+  async list(options: ListOptions = {}): Promise<SessionPage> {
+    const query = new URLSearchParams();
+    if (options.limit !== undefined) query.set('limit', String(options.limit));
+    if (options.after !== undefined) query.set('after', options.after);
+    const search = query.toString();
+    return this.#json('GET', `/v1/sessions${search === '' ? '' : `?${search}`}`, { signal: options.signal });
   }
 
   async state(id: string, options: CallOptions = {}): Promise<Session> {

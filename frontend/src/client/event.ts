@@ -7,6 +7,14 @@ import type { ServerSentEvent } from './sse.ts';
 /** How a session ends. */
 export type Outcome = 'done' | 'failed' | 'stopped' | 'interrupted';
 
+/** Why a session did not end well. */
+export interface Failure {
+  /** The stable name of the case, such as "not_continuable"; '' if none was given. */
+  readonly code: string;
+  /** For people; '' if none was given. */
+  readonly message: string;
+}
+
 /** What a `session` event says; it may say more than is named here. */
 export interface SessionInfo {
   readonly id?: string;
@@ -46,10 +54,10 @@ export interface PauseEvent extends Numbered {
 export interface TerminalEvent extends Numbered {
   readonly type: 'end';
   readonly outcome: Outcome;
-  /** Such as "stop" or "length"; '' if none was given. */
+  /** Such as "stop", "length" or, of an answer that a restart of the server cut short, "restart"; '' if none was given. */
   readonly reason: string;
-  /** What went wrong, for people; '' if nothing did. */
-  readonly message: string;
+  /** What went wrong; undefined if nothing did. */
+  readonly error: Failure | undefined;
   readonly usage: Usage | undefined;
   readonly data: unknown;
 }
@@ -107,7 +115,7 @@ export function decode(raw: ServerSentEvent): StreamEvent | undefined {
         id,
         outcome: raw.name,
         reason: text(fields['reason']),
-        message: errorMessage(fields['error']),
+        error: failure(fields['error']),
         usage: isRecord(fields['usage']) ? (fields['usage'] as Usage) : undefined,
         data,
       };
@@ -116,7 +124,7 @@ export function decode(raw: ServerSentEvent): StreamEvent | undefined {
   }
 }
 
-function errorMessage(error: unknown): string {
-  if (!isRecord(error)) return text(error);
-  return text(error['message']) || text(error['detail']) || text(error['code']);
+function failure(error: unknown): Failure | undefined {
+  if (isRecord(error)) return { code: text(error['code']), message: text(error['message']) };
+  return undefined;
 }

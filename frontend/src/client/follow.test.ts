@@ -81,7 +81,7 @@ describe('Follow', () => {
       { type: 'resumed' },
       { type: 'custom', name: 'mine', data: [1] },
       { type: 'custom', name: 'message', data: { a: 1 } },
-      { type: 'end', outcome: 'failed', reason: 'upstream', message: 'it broke', usage: undefined },
+      { type: 'end', outcome: 'failed', reason: 'upstream', error: { code: 'cut', message: 'it broke' }, usage: undefined },
     ]);
   });
 
@@ -202,10 +202,10 @@ describe('Follow', () => {
     const { request } = script(refuse(503));
     const r = run(request, { random: () => 0.999 });
     await tick(4000);
-    expect(r.waits().slice(0, 2)).toEqual([1500, 2999]);
+    expect(r.waits().slice(0, 2)).toEqual([1500, 2249]);
   });
 
-  for (const status of [408, 425, 429, 500, 502, 503]) {
+  for (const status of [408, 425, 429, 500, 502, 503, 507]) {
     test(`status ${status} is tried again after Retry-After`, async () => {
       const { request } = script(refuse(status, { 'retry-after': '7' }), (l) => l.write(wire(1) + wireDone(2)));
       const r = run(request);
@@ -249,7 +249,7 @@ describe('Follow', () => {
     const { request } = script((l) => l.write(wire(1) + wireDone(2)));
     const r = run((url, init) => (++calls < 3 ? Promise.reject(new TypeError('offline')) : request(url, init)));
     await tick(5000);
-    expect(r.waits()).toEqual([1000, 2000]);
+    expect(r.waits()).toEqual([1000, 1500]);
     expect(r.ids).toEqual([1, 2]);
   });
 
@@ -261,6 +261,108 @@ describe('Follow', () => {
     await tick();
     expect(r.ids).toEqual([1]);
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('a server that is away for a minute: back within 2.25 s of it, at the next event', async () => {
+    let down = true;
+    const { request, lines } = script(
+      (l) => {
+        l.write(`retry: 1000\n${wireRange(1, 5)}`);
+        setTimeout(() => l.reset(), 10);
+      },
+      (l) => l.write(wireRange(6, 8) + wireDone(9)),
+    );
+    let refused = 0;
+    const connect: Request = (url, init) => {
+      if (lines.length > 0 && down) {
+        refused++;
+        return Promise.reject(new TypeError('connection refused'));
+      }
+      return request(url, init);
+    };
+    const r = run(connect, { random: () => 0.999 });
+    await tick(60_000);
+    expect(refused).toBeGreaterThan(20);
+    expect(r.ids).toEqual(range(1, 5));
+    expect(Math.max(...r.waits())).toBeLessThanOrEqual(2250);
+    down = false;
+    await tick(2250);
+    expect(lines[1]!.headers['Last-Event-ID']).toBe('5');
+    expect(r.ids).toEqual(range(1, 9));
+    expect(r.types().filter((type) => type === 'back')).toHaveLength(1);
+    expect(r.statuses.find((s) => s.type === 'back')).toMatchObject({ cut: 5, back: 6, missing: 0, repeated: 0 });
+    expect(r.follow.counters).toMatchObject({ missing: 0, repeated: 0 });
+  });
+
+  test('retry: beyond maxRetry is heeded', async () => {
+    const { request } = script((l) => {
+      l.write('retry: 4000\n');
+      setTimeout(() => l.end(), 0);
+    });
+    const r = run(request);
+    await tick(10_000);
+    expect(r.waits()).toEqual([4000, 4000, 4000]);
+  });
+
+  test('an answer that a restart cut short ends with its error', async () => {
+    const data = { reason: 'restart', error: { code: 'not_continuable', message: 'the relay was restarted' }, usage: { output_tokens: 1, source: 'estimated' } };
+    const { request, lines } = script(
+      (l) => {
+        l.write(wireRange(1, 3));
+        setTimeout(() => l.reset(), 10);
+      },
+      (l) => l.write(`id: 4\nevent: interrupted\ndata: ${JSON.stringify(data)}\n\n`),
+    );
+    const r = run(request);
+    await tick(10_000);
+    expect(lines).toHaveLength(2);
+    expect(r.ids).toEqual(range(1, 4));
+    expect(r.ends).toEqual([{ type: 'terminal', event: { type: 'end', id: 4, outcome: 'interrupted', reason: 'restart', error: data.error, usage: data.usage, data } }]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('wake asks anew for a line that has been silent for more than a keep-alive, at once', async () => {
+    const { request, lines } = script(
+      (l) => l.write(wireRange(1, 2)),
+      (l) => l.write(wireDone(3)),
+    );
+    const r = run(request);
+    await tick(20_000);
+    r.follow.wake();
+    await tick();
+    expect(lines).toHaveLength(1);
+    await tick(1);
+    r.follow.wake();
+    await tick();
+    expect(lines[0]!.aborted).toBe(true);
+    expect(r.waits()).toEqual([0]);
+    expect(r.ids).toEqual([1, 2, 3]);
+  });
+
+  test('wake asks anew when a request has no answer for two seconds', async () => {
+    const { request } = script((l) => l.write(wireDone(1)));
+    let calls = 0;
+    const r = run((url, init) => (calls++ === 0 ? new Promise(() => {}) : request(url, init)));
+    await tick(2000);
+    r.follow.wake();
+    await tick();
+    expect(calls).toBe(1);
+    await tick(1);
+    r.follow.wake();
+    await tick();
+    expect(r.ids).toEqual([1]);
+  });
+
+  test('wake before and after all changes nothing', async () => {
+    const { request, lines } = script((l) => l.write(wireDone(1)));
+    const r = run(request);
+    r.follow.wake();
+    await tick();
+    expect(r.ids).toEqual([1]);
+    await tick(30_000);
+    r.follow.wake();
+    await tick(30_000);
+    expect(lines).toHaveLength(1);
   });
 
   test('maxAttempts bounds the fruitless lines in a row', async () => {
@@ -370,8 +472,8 @@ describe('Follow', () => {
         return 0;
       },
     });
-    await tick(8000);
-    expect(r.waits()).toEqual([1000, 2000, 4000, 8000]);
+    await tick(4400);
+    expect(r.waits()).toEqual([1000, 1500, 1500, 1500]);
     expect(lines).toHaveLength(4);
     r.follow.wake();
     await tick();

@@ -5,6 +5,7 @@
 
 import { ProblemError } from './client.ts';
 import { decode, ProtocolError, type StreamEvent, type TerminalEvent } from './event.ts';
+import { DEFAULT_MAX_RETRY, jittered } from './retry.ts';
 import { EventTooLargeError, Parser, type ServerSentEvent } from './sse.ts';
 
 export interface FollowOptions {
@@ -24,7 +25,7 @@ export interface FollowOptions {
   readonly idleTimeout?: number;
   /** Wait before the first try after a line that moved the cursor, in milliseconds. Default 200. */
   readonly quickRetry?: number;
-  /** Longest wait that back-off grows to, in milliseconds. Default 30 000. Retry-After may ask for more. */
+  /** Longest wait that back-off grows to, in milliseconds. Default 1500. `retry:` and Retry-After may ask for more. */
   readonly maxRetry?: number;
   /** Lines in a row that did not move the cursor after which reading fails. Default: no bound. */
   readonly maxAttempts?: number;
@@ -108,9 +109,14 @@ export class GapError extends Error {
 const DEFAULT_IDLE_TIMEOUT = 45_000;
 const DEFAULT_QUICK_RETRY = 200;
 const DEFAULT_RETRY = 1000; // until the server's own `retry:`
-const DEFAULT_MAX_RETRY = 30_000;
-const LONGEST_WAIT = 3_600_000; // past 2^31-1 a timer fires at once
 const GAP_TRIES = 3;
+
+/**
+ * Silence, in milliseconds, that makes a line suspect to wake: of one that is open,
+ * more than a keep-alive every 15 s; of a request without an answer yet.
+ */
+const SUSPECT_OPEN = 20_000;
+const SUSPECT_REQUEST = 2_000;
 
 /** What Follow needs of fetch; the client adds base and headers. */
 export type Request = (url: string, init: RequestInit & { headers: Record<string, string> }) => Promise<Response>;
@@ -133,6 +139,9 @@ export class Follow implements AsyncIterable<StreamEvent> {
   #line: AbortController | undefined;
   #thrown: { readonly error: unknown } | undefined; // by a callback of the caller
   #wakeUp: (() => void) | undefined;
+  #open = false; // whether the line's answer has come
+  #heard = 0; // when anything last came over the line; by the clock, which goes on while a machine sleeps
+  #hurry = false; // no wait before the next try
   #retry = DEFAULT_RETRY;
   #counters = { connections: 0, delivered: 0, missing: 0, repeated: 0 };
 
@@ -171,9 +180,19 @@ export class Follow implements AsyncIterable<StreamEvent> {
     this.#line?.abort(new CutError('the line was cut'));
   }
 
-  /** Ends a wait between two tries, as when the network is known to be back. */
+  /**
+   * Tells that the network, or who looks at the text, is back: a wait between two
+   * tries ends, and a line that has been silent for suspiciously long is asked for anew.
+   */
   wake(): void {
-    this.#wakeUp?.();
+    if (this.#wakeUp !== undefined) {
+      this.#wakeUp();
+      return;
+    }
+    const silence = Date.now() - this.#heard;
+    if (this.#line === undefined || this.#line.signal.aborted || silence <= (this.#open ? SUSPECT_OPEN : SUSPECT_REQUEST)) return;
+    this.#hurry = true;
+    this.#line.abort(new BrokenLineError(`nothing came for ${silence} ms`));
   }
 
   readonly #onAbort = (): void => this.close();
@@ -202,17 +221,20 @@ export class Follow implements AsyncIterable<StreamEvent> {
       while (!this.#closed) {
         const line = new AbortController();
         this.#line = line;
+        this.#open = this.#hurry = false;
+        this.#heard = Date.now();
         this.#counters.connections++;
         this.#status({ type: 'connecting', after: this.#delivered, attempt: fruitless });
         const start = this.#delivered;
         let patient = false; // the server has asked to wait since the last event
         let cause: unknown;
         try {
-          const response = await this.#open(line);
+          const response = await this.#ask(line);
           if (response === undefined) {
             this.#end = { type: 'nothing-more' };
             return;
           }
+          this.#open = true;
           if (!this.#closed) this.#status({ type: 'open', after: this.#delivered });
           const onRetry = (milliseconds: number): void => {
             this.#retry = milliseconds;
@@ -261,7 +283,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
         lost ??= { cut: after, at: now(), missing, repeated: this.#counters.repeated };
         const quick = fruitful && !patient && !(cause instanceof GapError);
         if (!fruitful && fruitless + 1 >= (this.#options.maxAttempts ?? Infinity)) throw cause;
-        const wait = this.#wait(quick ? undefined : fruitless, cause);
+        const wait = this.#hurry ? 0 : this.#wait(quick ? undefined : fruitless, cause);
         if (!fruitful) fruitless++;
         this.#status({ type: 'lost', after, wait, cause });
         if (!this.#closed) await this.#sleep(wait);
@@ -272,7 +294,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
   }
 
   /** The response if it is a stream, undefined if there is nothing more. */
-  async #open(line: AbortController): Promise<Response | undefined> {
+  async #ask(line: AbortController): Promise<Response | undefined> {
     const after = this.#delivered;
     const query = new URLSearchParams();
     const headers: Record<string, string> = { Accept: 'text/event-stream' };
@@ -283,7 +305,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
     const url = `/v1/sessions/${encodeURIComponent(this.#id)}/events${search === '' ? '' : `?${search}`}`;
 
     const response = await this.#watch(line, this.#request(url, { headers, cache: 'no-store', signal: line.signal }));
-    this.#call(() => this.#options.onActivity?.());
+    this.#hear();
     if (response.status === 204) return undefined;
     if (response.status !== 200) throw await this.#watch(line, ProblemError.from(response));
     const type = response.headers.get('content-type') ?? '';
@@ -305,7 +327,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
       const { done, value } = await this.#watch(line, reader.read());
       line.signal.throwIfAborted();
       if (done) throw new BrokenLineError('the line ended before the session did');
-      this.#call(() => this.#options.onActivity?.());
+      this.#hear();
       let failure: unknown;
       try {
         parser.push(value);
@@ -355,17 +377,17 @@ export class Follow implements AsyncIterable<StreamEvent> {
     }
   }
 
-  /**
-   * Milliseconds to the next try: never sooner than the server asked, and up to
-   * half as much again, so that readers of one broken server do not come back as one;
-   * but never more than LONGEST_WAIT.
-   */
+  /** Milliseconds to the next try. */
   #wait(fruitless: number | undefined, cause: unknown): number {
-    const longest = this.#options.maxRetry ?? DEFAULT_MAX_RETRY;
     const quick = this.#options.quickRetry ?? DEFAULT_QUICK_RETRY;
-    let floor = fruitless === undefined ? quick : Math.min(longest, Math.max(this.#retry, quick) * 2 ** fruitless);
-    if (cause instanceof ProblemError && cause.retryAfter !== undefined) floor = Math.max(floor, cause.retryAfter);
-    return Math.min(LONGEST_WAIT, Math.round(floor * (1 + this.#random() / 2)));
+    const least = Math.max(this.#retry, quick);
+    const longest = Math.max(this.#options.maxRetry ?? DEFAULT_MAX_RETRY, least);
+    return jittered(fruitless === undefined ? quick : Math.min(longest, least * 2 ** fruitless), cause, this.#random);
+  }
+
+  #hear(): void {
+    this.#heard = Date.now();
+    this.#call(() => this.#options.onActivity?.());
   }
 
   #sleep(milliseconds: number): Promise<void> {

@@ -2,4 +2,5 @@
 export * from './client.ts';
 export * from './event.ts';
 export * from './follow.ts';
+export * from './retry.ts';
 export * from './sse.ts';
