@@ -133,6 +133,9 @@ func (st *Store) Read(_ context.Context, id session.ID, after session.FrameID, s
 		return nil, err
 	}
 	defer st.calls.Done()
+	if st.isLast(id, after) {
+		return nil, nil
+	}
 	v, err := st.view(id)
 	if err != nil {
 		return nil, err
@@ -142,6 +145,15 @@ func (st *Store) Read(_ context.Context, id session.ID, after session.FrameID, s
 		return nil, &session.AheadError{After: after, Last: v.last}
 	}
 	return v.frames(id, after, size)
+}
+
+// isLast reports whether after is the last frame of a session that lives, which
+// is what who follows it asks most.
+func (st *Store) isLast(id session.ID, after session.FrameID) bool {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	e := st.entries[id]
+	return e != nil && e.gone == nil && e.committed.token > 0 && e.committed.last == after
 }
 
 // frames reads frames past after, up to the last that is committed.
