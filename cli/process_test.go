@@ -10,7 +10,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
+
+// stuck is how long anything may take before it counts as stuck.
+const stuck = time.Minute
 
 // beMain makes the test binary the command itself.
 const beMain = "BE_TOKENRELAY"
@@ -123,5 +127,65 @@ func TestInterrupt(t *testing.T) {
 	}
 	if err := relay.Wait(); err != nil || !strings.Contains(string(log), "msg=stopped") {
 		t.Errorf("the relay ended with %v:\n%s", err, log)
+	}
+}
+
+// A life is a relay's process from its start to its end.
+type life struct {
+	process   *exec.Cmd
+	began     time.Time
+	listening chan struct{} // closed when it answers
+	ended     chan struct{} // closed when it is gone and its log is read
+	log       screen
+}
+
+// serve starts a relay. It is gone when the test is over.
+func serve(t *testing.T, args ...string) *life {
+	t.Helper()
+	l := &life{began: time.Now(), listening: make(chan struct{}), ended: make(chan struct{})}
+	p, _, log := process(t, append([]string{"serve"}, args...)...)
+	l.process = p
+	go func() {
+		defer close(l.ended)
+		for {
+			line, err := log.ReadString('\n')
+			io.WriteString(&l.log, line)
+			if strings.Contains(line, " msg=listening ") {
+				close(l.listening)
+			}
+			if err != nil {
+				break
+			}
+		}
+		p.Wait()
+	}()
+	t.Cleanup(func() {
+		p.Process.Kill()
+		<-l.ended
+	})
+	return l
+}
+
+// ready waits until the relay listens, and returns its address.
+func (l *life) ready(t *testing.T) string {
+	t.Helper()
+	select {
+	case <-l.listening:
+	case <-l.ended:
+		t.Fatalf("the relay ended before it listened:\n%s", l.log.String())
+	case <-time.After(stuck):
+		t.Fatalf("the relay does not listen:\n%s", l.log.String())
+	}
+	return "http://" + regexp.MustCompile(`msg=listening addr=(\S+)`).FindStringSubmatch(l.log.String())[1]
+}
+
+// end sends the relay a signal, and waits until it is gone.
+func (l *life) end(t *testing.T, signal os.Signal) {
+	t.Helper()
+	l.process.Process.Signal(signal)
+	select {
+	case <-l.ended:
+	case <-time.After(stuck):
+		t.Fatalf("the relay does not end:\n%s", l.log.String())
 	}
 }

@@ -1,0 +1,611 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"tokenrelay/session"
+)
+
+// A crashPhase is so many kills at one level of durability.
+type crashPhase struct {
+	level session.Level
+	kills int
+}
+
+// Nothing that anybody saw or was told is gone or changed after kill -9, at
+// whatever moment, and every session goes on or says that it cannot.
+func TestCrash(t *testing.T) {
+	h := newHarness(t)
+	sessions := 14
+	for _, phase := range crashPhases {
+		if testing.Short() {
+			phase.kills, sessions = min(phase.kills, 2), 12
+		}
+		for i := range phase.kills {
+			h.start(phase.level)
+			if i%4 == 1 {
+				// While it starts, or recovers what is there.
+				time.Sleep(time.Duration(h.random.Int64N(int64(h.starts))))
+			} else {
+				h.load(sessions)
+				if i%3 == 0 {
+					h.examine(true)
+				} else {
+					h.working.Go(func() { h.examine(false) })
+				}
+				time.Sleep(time.Duration(20+h.random.IntN(480)) * time.Millisecond)
+			}
+			h.relay.end(t, syscall.SIGKILL)
+			h.kills++
+			h.readLog()
+		}
+	}
+	h.start(session.LevelPower)
+	h.finish()
+}
+
+// The same holds when the relay is told to end and started again.
+func TestRestart(t *testing.T) {
+	h := newHarness(t)
+	for range 2 {
+		h.start(session.LevelPower)
+		h.load(10)
+		h.examine(true)
+		time.Sleep(time.Duration(20+h.random.IntN(200)) * time.Millisecond)
+		h.stop()
+	}
+	h.start(session.LevelPower)
+	h.finish()
+}
+
+// A data directory has one relay at a time, and is no other directory.
+func TestDataDirectory(t *testing.T) {
+	cleanEnv(t)
+	refused := func(want string, args ...string) {
+		t.Helper()
+		l := serve(t, append(args, "--listen=127.0.0.1:0")...)
+		select {
+		case <-l.ended:
+		case <-time.After(stuck):
+			t.Fatal("it runs")
+		}
+		if code := l.process.ProcessState.ExitCode(); code != 1 || !strings.Contains(l.log.String(), want) {
+			t.Errorf("exit status %d, told %q, want 1 and %q", code, l.log.String(), want)
+		}
+	}
+	ready := func(address, want string) {
+		t.Helper()
+		response, err := http.Get(address + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if body, err := io.ReadAll(response.Body); err != nil || response.StatusCode != 200 || !strings.Contains(string(body), want) {
+			t.Errorf("/readyz: %s %s, %v, want %s", response.Status, body, err, want)
+		}
+	}
+	create := func(address string) (id string) {
+		t.Helper()
+		id, err := newClient(address).create(t.Context(), map[string]any{"source": map[string]string{"type": "push"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+
+	t.Run("in use", func(t *testing.T) {
+		data := t.TempDir()
+		first := serve(t, "--data", data, "--listen=127.0.0.1:0", "--durability=process")
+		address := first.ready(t)
+		id := create(address)
+		refused("in use by another relay", "--data", data)
+		ready(address, `"durability":"process"`)
+		response, err := http.Post(address+"/v1/sessions/"+id+"/append", "application/json", strings.NewReader(`{"text":"abc"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("append to the first: %s", response.Status)
+		}
+	})
+
+	t.Run("foreign", func(t *testing.T) {
+		data := t.TempDir()
+		file := filepath.Join(data, "thesis.txt")
+		if err := os.WriteFile(file, []byte("years of work"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused("not empty", "--data", data)
+		names, err := os.ReadDir(data)
+		if err != nil || len(names) != 1 {
+			t.Errorf("the directory holds %v, %v", names, err)
+		}
+		if text, err := os.ReadFile(file); err != nil || string(text) != "years of work" {
+			t.Errorf("the file holds %q, %v", text, err)
+		}
+	})
+
+	t.Run("memory", func(t *testing.T) {
+		data := filepath.Join(t.TempDir(), "data")
+		args := []string{"--data", data, "--listen=127.0.0.1:0", "--durability=memory"}
+		relay := serve(t, args...)
+		address := relay.ready(t)
+		ready(address, `"durability":"memory"`)
+		id := create(address)
+		relay.end(t, syscall.SIGTERM)
+		relay = serve(t, args...)
+		response, err := http.Get(relay.ready(t) + "/v1/sessions/" + id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusNotFound {
+			t.Errorf("the session of before: %s, want 404", response.Status)
+		}
+		relay.end(t, syscall.SIGTERM)
+		if _, err := os.Stat(data); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the data directory: %v, want none", err)
+		}
+	})
+}
+
+// A harness follows sessions of a relay that ends and is started again, on the
+// same address and data.
+type harness struct {
+	t         *testing.T
+	ctx       context.Context // ends when something is stuck
+	seed      uint64
+	random    *rand.Rand // of the test's own goroutine
+	addr      string
+	data      string
+	provider  *provider
+	http      *http.Client
+	typists   []*typistProcess
+	relay     *life
+	lives     []*life
+	starts    time.Duration // how long the last start took that was waited for
+	kills     int
+	working   sync.WaitGroup // readers, producers and all others that come to an end
+	attempts  sync.Map       // names of sessions that may have been created
+	mu        sync.Mutex     // guards the fields below
+	all       []*subject     // those that were created
+	unfounded int            // sessions wanted that were not created yet
+	figures
+}
+
+// figures are what was checked.
+type figures struct {
+	events, reread, parts, reconnects           atomic.Int64
+	acknowledged, repeated, again, producers    atomic.Int64
+	states, listings, metrics, recovered, whole atomic.Int64
+}
+
+func newHarness(t *testing.T) *harness {
+	cleanEnv(t)
+	seed := rand.Uint64()
+	if given, err := strconv.ParseUint(os.Getenv("CRASH_SEED"), 10, 64); err == nil {
+		seed = given
+	}
+	t.Logf("seed: CRASH_SEED=%d", seed)
+	ctx, cancel := context.WithCancel(t.Context())
+	h := &harness{
+		t: t, ctx: ctx, seed: seed, random: rand.New(rand.NewPCG(seed, 0)),
+		data: filepath.Join(t.TempDir(), "data"), provider: newProvider(t, seed),
+		http:   &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		starts: 500 * time.Millisecond,
+	}
+	h.addr = freeAddr(t, h.random)
+	t.Cleanup(func() {
+		cancel()
+		h.working.Wait()
+		h.http.CloseIdleConnections()
+		if t.Failed() && len(h.lives) > 0 {
+			t.Logf("the last relay's log:\n%s", h.relay.log.String())
+		}
+	})
+	return h
+}
+
+// freeAddr returns an address that stays free while nobody listens: below the
+// ports that systems give to those who dial, one of whom would be a client that
+// dials itself.
+func freeAddr(t *testing.T, random *rand.Rand) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+random.IntN(12000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
+// start starts the relay, and does not wait for it.
+func (h *harness) start(level session.Level) {
+	h.relay = serve(h.t, "--listen", h.addr, "--data", h.data, "--durability", string(level), "--max-log=1000", "--socket-buffer=4096", "--drain=100ms",
+		"--upstream", "name=up,base_url="+h.provider.URL+"/v1")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lives = append(h.lives, h.relay)
+}
+
+func (h *harness) ready() {
+	h.t.Helper()
+	h.relay.ready(h.t)
+	h.starts = time.Since(h.relay.began)
+}
+
+// stop ends the relay in order.
+func (h *harness) stop() {
+	h.t.Helper()
+	h.relay.end(h.t, syscall.SIGTERM)
+	if code := h.relay.process.ProcessState.ExitCode(); code != 0 {
+		h.t.Errorf("the relay ended with exit status %d", code)
+	}
+	h.readLog()
+}
+
+var complaints = regexp.MustCompile(`(?m)^.*(level=ERROR|DATA RACE|panic:|fatal error:).*$`)
+
+// readLog looks for what no relay may log.
+func (h *harness) readLog() {
+	h.t.Helper()
+	if line := complaints.FindString(h.relay.log.String()); line != "" {
+		h.t.Errorf("the relay said: %s", line)
+	}
+}
+
+// load waits until the relay is ready, and sees to it that so many sessions
+// have not ended.
+func (h *harness) load(most int) {
+	h.t.Helper()
+	h.ready()
+	h.mu.Lock()
+	live := h.unfounded
+	for _, s := range h.all {
+		if !s.over() {
+			live++
+		}
+	}
+	n := len(h.all) + h.unfounded
+	h.mu.Unlock()
+	for ; live < most; live++ {
+		s := newSubject(h, n)
+		n++
+		h.working.Go(s.run)
+		h.mu.Lock()
+		h.unfounded++
+		h.mu.Unlock()
+		if n%40 == 7 {
+			h.startTypist(nil, "ask", "--server", "http://"+h.addr, "--unit=word", "--rate=300", "--length=300", fmt.Sprintf("--seed=%d", n), "tides")
+		}
+		if n%20 == 1 || n%20 == 3 {
+			h.wait(func() bool { return s.id.Load() != nil })
+			h.startTypist(s, "follow", *s.id.Load(), "--server", "http://"+h.addr)
+		}
+	}
+}
+
+// wait waits until ok, for as long as something moves.
+func (h *harness) wait(ok func() bool) {
+	h.t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	moves := func() int64 { return h.events.Load() + h.reread.Load() + h.acknowledged.Load() }
+	for last, since := moves(), time.Now(); !ok(); <-tick.C {
+		if now := moves(); now != last {
+			last, since = now, time.Now()
+		}
+		if time.Since(since) > stuck {
+			h.t.Fatalf("nothing moves any more:\n%s", h.unfinished())
+		}
+	}
+}
+
+// unfinished says where the sessions stand that have not come to their end.
+func (h *harness) unfinished() string {
+	var b strings.Builder
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	fmt.Fprintf(&b, "%d not created\n", h.unfounded)
+	for _, s := range h.all {
+		if !s.over() {
+			fmt.Fprintf(&b, "%s %s: %d events seen\n", s.name, *s.id.Load(), s.last())
+		}
+	}
+	return b.String()
+}
+
+// subjects returns the sessions that were created by now.
+func (h *harness) subjects() []*subject {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.all)
+}
+
+// examine compares what the relay says with what was seen of it before. It
+// ends early when the relay does, unless that stays.
+func (h *harness) examine(stays bool) {
+	all := h.subjects()
+	before := make([]int, len(all))
+	for i, s := range all {
+		before[i] = s.last()
+		if !s.examine() {
+			if stays {
+				h.t.Errorf("%s: the relay does not answer", s.name)
+			}
+			return
+		}
+	}
+	if !h.examineListing(all) && stays {
+		h.t.Error("the relay does not answer")
+	}
+	if !stays {
+		return
+	}
+	h.examineMetrics()
+	// Whatever lives moves: what is paused is resumed, what was sent is finished.
+	h.wait(func() bool {
+		for i, s := range all {
+			if s.last() == before[i] && !s.over() {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// A told is a session as the relay tells it.
+type told struct {
+	ID        string            `json:"id"`
+	State     session.State     `json:"state"`
+	Last      int               `json:"last_event_id"`
+	Reason    string            `json:"reason"`
+	Producers map[string]int64  `json:"producers"`
+	Metadata  map[string]string `json:"metadata"`
+	Source    struct {
+		Type session.SourceType `json:"type"`
+	} `json:"source"`
+	Timings struct {
+		Created time.Time `json:"created"`
+		Ended   time.Time `json:"ended"`
+	} `json:"timings"`
+}
+
+// list returns all sessions.
+func (h *harness) list(limit int) (all []told, ok bool) {
+	for after := ""; ; {
+		var page struct {
+			Sessions []told
+			Next     string
+		}
+		status, body, err := h.do(http.MethodGet, fmt.Sprintf("/v1/sessions?limit=%d%s", limit, after), "")
+		if err != nil || status == http.StatusServiceUnavailable {
+			return nil, false
+		}
+		if err := json.Unmarshal(body, &page); err != nil || status != http.StatusOK {
+			h.t.Errorf("listing: status %d, %v", status, err)
+			return nil, false
+		}
+		all = append(all, page.Sessions...)
+		if page.Next == "" {
+			return all, true
+		}
+		after = "&after=" + page.Next
+	}
+}
+
+// examineListing finds each of these sessions once, and none that nobody wanted.
+func (h *harness) examineListing(all []*subject) bool {
+	deleted := make(map[string]bool)
+	for _, s := range all {
+		if s.deleted.Load() {
+			deleted[*s.id.Load()] = true
+		}
+	}
+	listed, ok := h.list(3 + len(all)/3)
+	if !ok {
+		return false
+	}
+	seen, names := make(map[string]bool), make(map[string]bool)
+	for i, one := range listed {
+		if seen[one.ID] || deleted[one.ID] {
+			h.t.Errorf("listing: %s is there once more", one.ID)
+		}
+		if i > 0 && one.Timings.Created.After(listed[i-1].Timings.Created) {
+			h.t.Errorf("listing: %s is newer than the one before it", one.ID)
+		}
+		if name := one.Metadata["name"]; name != "" {
+			if _, attempted := h.attempts.Load(name); !attempted || names[name] {
+				h.t.Errorf("listing: %s, named %s, was never created", one.ID, name)
+			}
+			names[name] = true
+		}
+		seen[one.ID] = true
+	}
+	for _, s := range all {
+		if !seen[*s.id.Load()] && !s.deleting.Load() {
+			h.t.Errorf("listing: %s %s is missing", s.name, *s.id.Load())
+		}
+	}
+	h.listings.Add(1)
+	return true
+}
+
+var recoveredMetric = regexp.MustCompile(`(?m)^tokenrelay_sessions_recovered_total\{source="(\w+)"\} (\d+)$`)
+
+// examineMetrics compares how many sessions the relay says it has recovered
+// with those that had begun before it and had not ended then.
+func (h *harness) examineMetrics() {
+	h.t.Helper()
+	listed, _ := h.list(200)
+	want := map[string]int{"text": 0, "generate": 0, "push": 0, "upstream": 0}
+	total := 0
+	for _, one := range listed {
+		if one.Timings.Created.Before(h.relay.began) && (one.Timings.Ended.IsZero() || one.Timings.Ended.After(h.relay.began)) {
+			want[string(one.Source.Type)]++
+			total++
+		}
+	}
+	unlisted := 0 // text sessions that may have been recovered, and were deleted since
+	for _, s := range h.subjects() {
+		if s.deleting.Load() && (!s.deleted.Load() || s.deletedAt.After(h.relay.began)) {
+			unlisted++
+		}
+	}
+	got := make(map[string]int)
+	h.wait(func() bool {
+		_, body, _ := h.do(http.MethodGet, "/metrics", "")
+		for _, found := range recoveredMetric.FindAllSubmatch(body, -1) {
+			got[string(found[1])], _ = strconv.Atoi(string(found[2]))
+		}
+		sum := 0
+		for _, n := range got {
+			sum += n
+		}
+		return sum >= total
+	})
+	if more := got["text"] - want["text"]; more > 0 && more <= unlisted {
+		want["text"] = got["text"]
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		h.t.Errorf("recovered sessions: %v, want %v", got, want)
+	}
+	h.metrics.Add(1)
+	h.recovered.Add(int64(total))
+}
+
+// finish waits until all sessions have come to their end, and compares the
+// whole of each with what was seen and given: as it is, and after one more
+// restart.
+func (h *harness) finish() {
+	h.t.Helper()
+	h.ready()
+	h.examine(true)
+	over := make(chan struct{})
+	go func() {
+		h.working.Wait()
+		close(over)
+	}()
+	h.wait(func() bool {
+		select {
+		case <-over:
+			return true
+		default:
+			return false
+		}
+	})
+	for range 2 {
+		ends := make(map[session.Kind]int)
+		for _, s := range h.subjects() {
+			ends[s.verify()]++
+		}
+		h.examine(true)
+		for _, p := range h.typists {
+			p.verify()
+		}
+		h.t.Logf("%d lives, %d kills, %d sessions %v, %d typists", len(h.lives), h.kills, len(h.subjects()), ends, len(h.typists))
+		h.stop()
+		h.start(session.LevelPower)
+		h.ready()
+	}
+	h.provider.verify(h)
+	f := &h.figures
+	h.t.Logf("%d events and %d readings of them compared while it ran, %d begun events, %d reconnections; then %d events in whole sessions",
+		f.events.Load(), f.reread.Load(), f.parts.Load(), f.reconnects.Load(), f.whole.Load())
+	h.t.Logf("%d appends acknowledged, %d of them as repeated after a loss, %d sent again; %d states, %d listings, %d times metrics (%d recovered)",
+		f.acknowledged.Load(), f.repeated.Load(), f.again.Load(), f.states.Load(), f.listings.Load(), f.metrics.Load(), f.recovered.Load())
+	h.stop()
+}
+
+// do sends a request and returns the answer, or an error if there is none.
+func (h *harness) do(method, path, body string) (status int, answer []byte, err error) {
+	ctx, cancel := context.WithTimeout(h.ctx, stuck)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+h.addr+path, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	response, err := h.http.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	answer, err = io.ReadAll(response.Body)
+	return response.StatusCode, answer, err
+}
+
+// A typistProcess is a command that types a session's text out.
+type typistProcess struct {
+	h       *harness
+	subject *subject // nil for that of ask
+	args    []string
+	out     []byte
+	notes   []byte
+	code    int
+}
+
+// startTypist starts a command, and waits until it has typed something.
+func (h *harness) startTypist(s *subject, args ...string) {
+	h.t.Helper()
+	p := &typistProcess{h: h, subject: s, args: args}
+	command, out, complaint := process(h.t, args...)
+	h.typists = append(h.typists, p)
+	var reading sync.WaitGroup
+	reading.Go(func() { p.notes, _ = io.ReadAll(complaint) })
+	first := make(chan struct{})
+	h.working.Go(func() {
+		out.Peek(1)
+		close(first)
+		p.out, _ = io.ReadAll(out)
+		reading.Wait()
+		command.Wait()
+		p.code = command.ProcessState.ExitCode()
+	})
+	select {
+	case <-first:
+	case <-time.After(stuck):
+		h.t.Errorf("%v types nothing", args)
+	}
+}
+
+// verify compares what was typed with the session's text. The process must
+// have ended.
+func (p *typistProcess) verify() {
+	var want string
+	code := 0
+	if p.subject == nil {
+		seed, _ := strconv.ParseUint(strings.TrimPrefix(p.args[len(p.args)-2], "--seed="), 10, 64)
+		want = strings.Join(slices.Collect(session.Generate("tides", seed, 300)), "")
+	} else {
+		var kind session.Kind
+		kind, want = p.subject.end()
+		if kind != session.KindDone {
+			code = 1
+		}
+	}
+	if p.code != code || string(p.out) != want {
+		p.h.t.Errorf("%v: exit status %d, want %d; typed %q, want %q\n%s", p.args, p.code, code, p.out, want, p.notes)
+	}
+}
