@@ -1,7 +1,10 @@
-// The real binary: built, started on a free port of loopback, asked, stopped.
+// The real binary: built, started on a free port of loopback, asked, killed and started again, stopped.
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
@@ -24,37 +27,54 @@ export function binary() {
 }
 
 /**
- * A running relay. Its streams reconnect after 10 ms, so that many cuts take
- * little time, and it does not wait for them when it is stopped.
+ * A running relay, with a directory of its own for its sessions. Its streams
+ * reconnect after 10 ms, so that many cuts take little time, and it does not
+ * wait for them when it is stopped.
  */
 export class Relay {
   /** Starts one; flags given override its defaults. */
   static async start(...flags) {
     const relay = new Relay()
+    relay.data = mkdtempSync(join(tmpdir(), 'tokenrelay-contract-'))
     // Of a flag that is given twice the last one counts.
-    const args = ['serve', '--listen=127.0.0.1:0', '--retry=10ms', '--drain=10ms', ...flags]
-    relay.child = spawn(binary(), args, { stdio: ['ignore', 'ignore', 'pipe'] })
+    relay.flags = [`--data=${relay.data}`, '--retry=10ms', '--drain=10ms', ...flags]
     relay.log = []
+    process.once('exit', () => {
+      relay.child.kill('SIGKILL')
+      rmSync(relay.data, { recursive: true, force: true })
+    })
+    await relay.#run('127.0.0.1:0')
+    return relay
+  }
+
+  async #run(listen) {
+    this.child = spawn(binary(), ['serve', `--listen=${listen}`, ...this.flags], { stdio: ['ignore', 'ignore', 'pipe'] })
     const listening = new Promise((resolve, reject) => {
-      createInterface(relay.child.stderr).on('line', (line) => {
-        relay.log.push(line)
+      createInterface(this.child.stderr).on('line', (line) => {
+        this.log.push(line)
         const addr = / msg=listening addr=(\S+)/.exec(line)
         if (addr) resolve(addr[1])
       })
-      relay.child.once('error', reject)
-      relay.child.once('close', () => reject(new Error(`the relay did not start:\n${relay.log.join('\n')}`)))
+      this.child.once('error', reject)
+      this.child.once('close', () => reject(new Error(`the relay did not start:\n${this.log.join('\n')}`)))
     })
-    relay.closed = once(relay.child, 'close')
-    process.once('exit', () => relay.child.kill('SIGKILL'))
-    relay.url = `http://${await listening}`
-    relay.port = Number(new URL(relay.url).port)
-    return relay
+    this.closed = once(this.child, 'close')
+    this.url = `http://${await listening}`
+    this.port = Number(new URL(this.url).port)
+  }
+
+  /** Kills it (-9) in the middle of everything, and starts it again on the same port and data. */
+  async restart() {
+    this.child.kill('SIGKILL')
+    await this.closed
+    await this.#run(`127.0.0.1:${this.port}`)
   }
 
   /** Tells it to end, and fails unless it ends well and had no error of its own. */
   async stop() {
     this.child.kill('SIGTERM')
     const [code] = await this.closed
+    rmSync(this.data, { recursive: true, force: true })
     assert.equal(code, 0, `exit code of the relay:\n${this.log.join('\n')}`)
     assert.deepEqual(this.log.filter((line) => line.includes('level=ERROR')), [])
   }

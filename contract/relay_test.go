@@ -56,10 +56,11 @@ func newRand(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, uint64(len(t.Name()))))
 }
 
-// A relay is the running binary.
+// A relay is the running binary, with a directory of its own for its sessions.
 type relay struct {
 	t      *testing.T
 	url    string
+	flags  []string // of serve, but --listen
 	cmd    *exec.Cmd
 	told   sync.Once
 	exited chan struct{} // closed when it is gone
@@ -74,18 +75,26 @@ var listening = regexp.MustCompile(`msg=listening addr=(\S+)`)
 // end well or logged an error. Flags override the defaults here.
 func start(t *testing.T, flags ...string) *relay {
 	t.Helper()
-	r := &relay{t: t, exited: make(chan struct{})}
-	r.cmd = exec.Command(binary, append([]string{"serve", "--listen=127.0.0.1:0", "--retry=10ms", "--drain=10ms"}, flags...)...)
-	stderr, err := r.cmd.StderrPipe()
+	r := &relay{t: t, flags: append([]string{"--data=" + t.TempDir(), "--retry=10ms", "--drain=10ms"}, flags...)}
+	t.Cleanup(r.stop)
+	r.run("127.0.0.1:0")
+	return r
+}
+
+func (r *relay) run(listen string) {
+	r.t.Helper()
+	cmd, exited := exec.Command(binary, append([]string{"serve", "--listen=" + listen}, r.flags...)...), make(chan struct{})
+	stderr, err := cmd.StderrPipe()
 	if err == nil {
-		err = r.cmd.Start()
+		err = cmd.Start()
 	}
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
+	r.cmd, r.exited = cmd, exited
 	addr := make(chan string, 1)
 	go func() {
-		defer close(r.exited)
+		defer close(exited)
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			r.mu.Lock()
 			r.log = append(r.log, lines.Text())
@@ -94,18 +103,25 @@ func start(t *testing.T, flags ...string) *relay {
 				addr <- found[1]
 			}
 		}
-		r.cmd.Wait()
+		cmd.Wait()
 	}()
-	t.Cleanup(r.stop)
 	select {
 	case a := <-addr:
 		r.url = "http://" + a
-	case <-r.exited:
-		t.Fatalf("the relay did not start:\n%s", strings.Join(r.log, "\n"))
+	case <-exited:
+		r.t.Fatalf("the relay did not start:\n%s", strings.Join(r.log, "\n"))
 	case <-time.After(limit):
-		t.Fatal("the relay does not listen")
+		r.t.Fatal("the relay does not listen")
 	}
-	return r
+}
+
+// restart kills the relay (-9) in the middle of everything, and starts it again
+// on the same port and data.
+func (r *relay) restart() {
+	r.t.Helper()
+	r.cmd.Process.Kill()
+	<-r.exited
+	r.run(strings.TrimPrefix(r.url, "http://"))
 }
 
 // terminate tells the relay to end. It does so once: a second signal would
@@ -116,6 +132,9 @@ func (r *relay) terminate() {
 
 // stop waits for the end.
 func (r *relay) stop() {
+	if r.cmd == nil {
+		return // it did not start
+	}
 	r.terminate()
 	select {
 	case <-r.exited:

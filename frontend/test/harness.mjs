@@ -46,28 +46,53 @@ function build(cleanup) {
   return binary;
 }
 
-/** Starts the server on a free port; returns its address. */
+/** Starts the server on a free port, with a directory of its own for its sessions. */
 export async function startServer(cleanup, ...flags) {
-  const child = spawn(build(cleanup), ['serve', '--listen', '127.0.0.1:0', ...flags], { stdio: ['ignore', 'ignore', 'pipe'] });
-  const gone = once(child, 'exit');
-  cleanup.add(async () => {
-    child.kill();
-    await gone;
-  });
-  const log = [];
-  const lines = createInterface({ input: child.stderr });
-  const url = new Promise((resolve) => {
-    lines.on('line', (line) => {
-      log.push(line);
-      const match = /msg=listening .*?addr=(\S+)/.exec(line);
-      if (match !== null) resolve(`http://${match[1]}`);
+  const data = mkdtempSync(join(tmpdir(), 'tokenrelay-data-'));
+  cleanup.add(() => rmSync(data, { recursive: true, force: true }));
+  const server = new Server(build(cleanup), ['--data', data, ...flags]);
+  cleanup.add(() => server.kill('SIGTERM'));
+  await server.start('127.0.0.1:0');
+  return server;
+}
+
+/** The running binary, which can be killed and started again on the same port and data. */
+class Server {
+  /** Its lines on stderr, from all starts. */
+  log = [];
+  #binary;
+  #flags;
+  #child;
+  #gone;
+
+  constructor(binary, flags) {
+    this.#binary = binary;
+    this.#flags = flags;
+  }
+
+  async start(listen = new URL(this.url).host) {
+    const child = spawn(this.#binary, ['serve', '--listen', listen, ...this.#flags], { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#child = child;
+    this.#gone = once(child, 'exit');
+    const ready = new Promise((resolve) => {
+      createInterface({ input: child.stderr }).on('line', (line) => {
+        this.log.push(line);
+        const match = /msg=listening .*?addr=(\S+)/.exec(line);
+        if (match !== null) resolve(`http://${match[1]}`);
+      });
     });
-  });
-  const early = gone.then(() => {
-    throw new Error(`the server ended before it listened:\n${log.join('\n')}`);
-  });
-  early.catch(() => {});
-  return { url: await Promise.race([url, early]), log };
+    const early = this.#gone.then(() => {
+      throw new Error(`the server ended before it listened:\n${this.log.join('\n')}`);
+    });
+    early.catch(() => {});
+    this.url = await Promise.race([ready, early]);
+  }
+
+  /** Ends it, by the loss of all that it has not written down if nothing else is asked. */
+  async kill(signal = 'SIGKILL') {
+    this.#child.kill(signal);
+    await this.#gone;
+  }
 }
 
 /** Starts a foreign upstream; returns the flag that names it to the server. */
