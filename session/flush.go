@@ -68,11 +68,11 @@ func (p *pump) commit(ctx context.Context) error {
 }
 
 // hold puts what the chunker holds into the checkpoint, unless the source can
-// be asked for it again. What a paused upstream was read on is in no
-// checkpoint, so that what the chunker holds of it does not follow the frames.
+// be asked for it again. It follows the frames: drafts of other sources have no
+// pace to wait for. What a paused upstream was read on is in no checkpoint.
 func (p *pump) hold() {
 	p.check.Held, p.check.HeldKind = "", KindText
-	if !p.s.info.Spec.Source.own() && !p.status.State.Terminal() && p.rest == "" && len(p.drafts) == 0 {
+	if !p.s.info.Spec.Source.own() && !p.status.State.Terminal() {
 		if p.check.Held = p.cut.Held(); p.check.Held != "" {
 			p.check.HeldKind = p.kind
 		}

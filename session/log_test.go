@@ -69,6 +69,36 @@ func TestLogWakes(t *testing.T) {
 	}
 }
 
+// A log keeps as much as it was told, at most about twice, and always the last.
+func TestLogIsBounded(t *testing.T) {
+	for _, room := range []int{1, 100, 1000} {
+		log := session.NewLog(0, room)
+		for last := session.FrameID(0); last < 500; {
+			n := last%7 + 1
+			fill(log, last, last+n, false)
+			last += n
+			oldest := last - 1
+			for oldest > 0 {
+				if _, _, _, err := log.After(oldest-1, 1); err != nil {
+					break
+				}
+				oldest--
+			}
+			kept := len(sessiontest.Frames(oldest, last))
+			if kept > 2*room && oldest != last-1 {
+				t.Fatalf("room %d: %d bytes are kept, from %d to %d", room, kept, oldest+1, last)
+			}
+			if oldest > 0 && len(sessiontest.Frames(oldest-1, last)) <= room {
+				t.Fatalf("room %d: only %d bytes are kept, from %d to %d", room, kept, oldest+1, last)
+			}
+			w, _, _, err := log.After(oldest, 1<<20)
+			if want := sessiontest.Frames(oldest, last); err != nil || !bytes.Equal(w, want) {
+				t.Fatalf("room %d: After(%d) = %q, %v; want %q", room, oldest, w, err, want)
+			}
+		}
+	}
+}
+
 // Slices that readers hold stay as they were while the log grows.
 func TestLogSlicesStay(t *testing.T) {
 	log := session.NewLog(0, 1<<20)
