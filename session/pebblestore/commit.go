@@ -389,6 +389,7 @@ func (st *Store) Acquire(ctx context.Context, id session.ID) (session.Record, er
 // Remove leaves a tombstone of the session. See session.Store.
 func (st *Store) Remove(ctx context.Context, id session.ID, why session.GoneReason) error {
 	var e *entry
+	var freed hole
 	return st.commit(ctx, func(b *pebble.Batch) (err error) {
 		if e, err = st.stage(id); err != nil {
 			return err
@@ -410,7 +411,10 @@ func (st *Store) Remove(ctx context.Context, id session.ID, why session.GoneReas
 		b.Delete(appendRecordKey(nil, id, partState), nil)
 		b.Delete(appendIDKey(nil, prefixGiven, id), nil)
 		b.Delete(appendListingKey(nil, who, e.created(), id), nil)
-		b.DeleteRange(appendFramesKey(nil, e.created(), id, 0), appendFramesKey(nil, e.created(), id, session.MaxFrameID+1), nil)
+		freed = hole{
+			appendFramesKey(nil, e.created(), id, 0), appendFramesKey(nil, e.created(), id, session.MaxFrameID+1), e.staged.bytes,
+		}
+		b.DeleteRange(freed.low, freed.high, nil)
 		e.buried = gone
 		before := st.db.NewSnapshot()
 		st.pin(e)
@@ -424,6 +428,7 @@ func (st *Store) Remove(ctx context.Context, id session.ID, why session.GoneReas
 		e.before = nil
 		delete(st.removing, id)
 		st.unpin(e)
+		st.hole.join(freed)
 	})
 }
 
@@ -438,7 +443,7 @@ func (st *Store) Bind(ctx context.Context, who session.Principal, name string, i
 		case <-wait:
 		case <-ctx.Done():
 			return session.ID{}, fmt.Errorf("%w: %w", session.ErrStore, context.Cause(ctx))
-		case <-st.stop:
+		case <-st.done:
 			return session.ID{}, errClosed
 		}
 	}

@@ -124,7 +124,7 @@ func TestConcurrent(t *testing.T) {
 						t.Errorf("List has a session of %s", r.Info.Principal)
 					}
 				}
-				if _, err := st.Resolve(ctx, "p0", "31"); !is(err, session.ErrNotFound) {
+				if _, err := st.Resolve(ctx, "p0", "3 1"); !is(err, session.ErrNotFound) {
 					t.Errorf("Resolve = %v", err)
 				}
 				st.Stat()

@@ -22,6 +22,12 @@ func (o Options) Quick() Options {
 	return o
 }
 
+// QuickWatch returns o for a store that looks at its disk often.
+func (o Options) QuickWatch() Options {
+	o.watch = 5 * time.Millisecond
+	return o
+}
+
 // WithTombstones returns o for a store that remembers n removed sessions.
 func (o Options) WithTombstones(n uint64) Options {
 	o.tombstones = n

@@ -24,8 +24,10 @@ import (
 )
 
 const (
-	memTableSize = 16 << 20 // bytes; a write-ahead log has about this size too
+	memTableSize = 8 << 20  // bytes; a write-ahead log has about this size too
 	cacheSize    = 32 << 20 // bytes
+	// blockSize is what is read at a time, in bytes: readers read on.
+	blockSize = 32 << 10
 	// openTables bounds how many tables are open at a time.
 	openTables = 500
 
@@ -112,7 +114,8 @@ type Store struct {
 	lock   io.Closer
 	disk   atomic.Int64 // bytes that Pebble's files take
 	calls  sync.WaitGroup
-	stop   chan struct{} // closed by Close: ends the watcher
+	done   <-chan struct{} // closed by stop
+	stop   func()          // called by Close: ends the store's own goroutines
 	watch  time.Duration
 
 	order sync.Mutex // held by whoever puts a commit into its place; guards the fields below
@@ -123,8 +126,8 @@ type Store struct {
 	entries  map[session.ID]*entry
 	removing map[session.ID]*entry // those of entries whose removal is on its way
 	binding  map[alias]binding
-	seq      uint64    // of the last commit that was put into its place
-	removed  time.Time // when the first removal came that may not be in a table; zero if none
+	seq      uint64 // of the last commit that was put into its place
+	hole     hole   // where the room of removed sessions may be had back
 	closed   bool
 	failed   error // why no commit can follow: a failure inside Pebble
 }
@@ -133,7 +136,7 @@ type Store struct {
 // directory that holds something else, or that a later version wrote, is
 // refused and left as it is; an error that wraps ErrLocked says that another
 // process has it open. Open waits while the disk does not take writes. The
-// store looks at its disk from a goroutine of its own until it is closed.
+// store looks after its disk in goroutines of its own, for which Close waits.
 func Open(dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
 	if o.Level != session.LevelPower && o.Level != session.LevelProcess {
@@ -156,7 +159,10 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	st.lock = lock
-	st.calls.Go(st.watchDisk)
+	ctx, stop := context.WithCancel(context.Background())
+	st.done, st.stop = ctx.Done(), stop
+	st.calls.Go(func() { st.watchDisk(ctx) })
+	st.calls.Go(func() { st.reclaim(ctx) })
 	return st, nil
 }
 
@@ -240,7 +246,7 @@ func syncDir(under vfs.FS, dir string) error {
 // open opens what Open has locked.
 func open(dir string, fresh bool, o Options) (*Store, error) {
 	st := &Store{
-		dir: dir, level: o.Level, stop: make(chan struct{}), watch: o.watch,
+		dir: dir, level: o.Level, watch: o.watch,
 		room:     &room{fs: o.fs, dir: dir, logger: o.Logger, size: o.ballast},
 		graves:   graves{most: o.tombstones},
 		entries:  make(map[session.ID]*entry),
@@ -334,6 +340,9 @@ func (st *Store) openDB(path string, fresh bool, o Options) error {
 			WriteStallEnd:   func() { st.shield.setStalled(false) },
 		},
 	}
+	for i := range p.Levels {
+		p.Levels[i].BlockSize = blockSize
+	}
 	db, err := pebble.Open(path, p)
 	st.db = db
 	return err
@@ -372,7 +381,7 @@ func (st *Store) Close() error {
 	st.closed = true
 	st.mu.Unlock()
 	st.shield.close()
-	close(st.stop)
+	st.stop()
 	st.calls.Wait()
 	err := st.db.Close()
 	if st.shield.abandoned.Load() {
@@ -414,12 +423,12 @@ func (st *Store) down() error {
 }
 
 // watchDisk looks at the disk until the store is closed.
-func (st *Store) watchDisk() {
+func (st *Store) watchDisk(ctx context.Context) {
 	tick := time.NewTicker(st.watch)
 	defer tick.Stop()
 	for {
 		select {
-		case <-st.stop:
+		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}

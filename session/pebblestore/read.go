@@ -156,10 +156,14 @@ func (st *Store) isLast(id session.ID, after session.FrameID) bool {
 	return e != nil && e.gone == nil && e.committed.token > 0 && e.committed.last == after
 }
 
+// frameRoom is what a reader has room for beyond what it asked, in bytes.
+const frameRoom = 4 << 10
+
 // frames reads frames past after, up to the last that is committed.
 func (v view) frames(id session.ID, after session.FrameID, size int) (session.Wire, error) {
-	var w session.Wire
 	at := after
+	left := v.bytes / int64(v.last+1) * int64(v.last-after+1) // about as much
+	w := make(session.Wire, 0, min(int64(size), left)+frameRoom)
 	for ok := v.SeekGE(appendFramesKey(nil, v.created(), id, after+1)); at < v.last && (at == after || len(w) < size); ok = v.Next() {
 		if err := v.Error(); err != nil {
 			return nil, fmt.Errorf("session %s…, frames after %d: %w", short(id), at, err)
@@ -193,7 +197,9 @@ func (v view) frames(id session.ID, after session.FrameID, size int) (session.Wi
 		}
 		w, at = append(w, run...), last
 	}
-	w, _, _ = w.First(size)
+	if len(w) > size {
+		w, _, _ = w.First(size)
+	}
 	return w, nil
 }
 
