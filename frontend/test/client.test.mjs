@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { after, before, describe, test } from 'node:test';
-import { pathToFileURL } from 'node:url';
-import { build } from 'vite';
 import { fixtures, long, unicode } from './fixtures.mjs';
-import { Cleanup, frontend, startServer, startUpstream } from './harness.mjs';
+import { Cleanup, loadClient, startServer, startUpstream } from './harness.mjs';
 
 describe('the client library, in Node against the binary', { timeout: 300_000 }, () => {
   const cleanup = new Cleanup();
@@ -15,14 +10,7 @@ describe('the client library, in Node against the binary', { timeout: 300_000 },
 
   before(async () => {
     const { url } = await startServer(cleanup, ...(await startUpstream(cleanup, fixtures)));
-    const outDir = mkdtempSync(join(tmpdir(), 'tokenrelay-client-'));
-    cleanup.add(() => rmSync(outDir, { recursive: true }));
-    await build({
-      configFile: false,
-      logLevel: 'warn',
-      build: { outDir, emptyOutDir: false, target: 'node20', lib: { entry: join(frontend, 'src/client/index.ts'), formats: ['es'], fileName: 'client' } },
-    });
-    const library = await import(pathToFileURL(join(outDir, 'client.js')).href);
+    const library = await loadClient(cleanup);
     client = new library.Client({ base: url });
     ({ ProblemError } = library);
   });

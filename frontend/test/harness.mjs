@@ -7,9 +7,10 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { LLMock } from '@copilotkit/aimock';
 import { chromium } from 'playwright-core';
+import { build as bundle } from 'vite';
 
 export const frontend = fileURLToPath(new URL('..', import.meta.url));
 const root = join(frontend, '..');
@@ -22,6 +23,18 @@ export function noBrowser() {
   const why = `no Chromium at ${CHROMIUM}: set CHROMIUM to one`;
   if (process.env.CI === 'true') throw new Error(why);
   return why;
+}
+
+/** The seed of what a run leaves to chance; E2E_SEED repeats a run. */
+export const seed = Number(process.env.E2E_SEED ?? Math.floor(Math.random() * 2 ** 31));
+
+/** Returns a function that yields whole numbers from low to high, the same for one seed and salt. */
+export function chance(salt) {
+  let n = (seed + Math.imul(salt, 0x9e3779b9)) >>> 0;
+  return (low, high) => {
+    n = (Math.imul(n, 1664525) + 1013904223) >>> 0;
+    return low + Math.floor((n / 2 ** 32) * (high - low + 1));
+  };
 }
 
 /** Where a test gives back what it has taken, last first. */
@@ -93,6 +106,18 @@ class Server {
     this.#child.kill(signal);
     await this.#gone;
   }
+}
+
+/** Builds the client library for Node; returns its module. */
+export async function loadClient(cleanup) {
+  const outDir = mkdtempSync(join(tmpdir(), 'tokenrelay-client-'));
+  cleanup.add(() => rmSync(outDir, { recursive: true }));
+  await bundle({
+    configFile: false,
+    logLevel: 'warn',
+    build: { outDir, emptyOutDir: false, target: 'node20', lib: { entry: join(frontend, 'src/client/index.ts'), formats: ['es'], fileName: 'client' } },
+  });
+  return import(pathToFileURL(join(outDir, 'client.js')).href);
 }
 
 /** Starts a foreign upstream; returns the flag that names it to the server. */

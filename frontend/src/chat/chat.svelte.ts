@@ -3,7 +3,6 @@
 import {
   Client,
   CutError,
-  passes,
   persist,
   ProblemError,
   type CreateRequest,
@@ -18,6 +17,7 @@ import {
 import type { Place } from './address.ts';
 import { Pacer, type Schedule } from './pacer.ts';
 import { Rate } from './rate.ts';
+import { explain, headline, type Trouble } from './trouble.ts';
 
 export type Phase = 'idle' | 'sending' | 'connecting' | 'live' | 'paused' | 'reconnecting' | 'refused' | Outcome;
 
@@ -36,11 +36,6 @@ export interface Question {
   readonly unit: NonNullable<CreateRequest['unit']>;
   /** Events a second: of the demo generator as it writes, of this reader otherwise. 0, as they come. */
   readonly speed: number;
-}
-
-export interface Trouble {
-  readonly title: string;
-  readonly detail: string;
 }
 
 /** Where text is drawn. */
@@ -561,37 +556,6 @@ function request(question: Question, mark: string): CreateRequest {
     return { source: { type: 'generate', prompt: question.prompt }, ...common, ...(question.speed > 0 ? { rate: question.speed } : {}) };
   }
   return { source: { type: 'upstream', model: question.model, messages: [{ role: 'user', content: question.prompt }] }, ...common };
-}
-
-function headline(error: unknown): string {
-  if (!(error instanceof ProblemError)) return error instanceof TypeError ? 'The server cannot be reached' : 'Something is wrong';
-  switch (error.code) {
-    case 'session_deleted':
-      return 'This session was deleted';
-    case 'session_evicted':
-      return 'This session was removed to make room';
-    case 'shutting_down':
-      return 'The server is being restarted';
-    case 'storage_full':
-      return 'The server has no room left';
-  }
-  switch (error.status) {
-    case 404:
-      return 'There is no such session';
-    case 410:
-      return 'This session has expired';
-    case 416:
-      return 'The server has less of this session than this page';
-    case 429:
-      return 'The server is busy';
-    default:
-      return passes(error) ? 'The server is not ready' : 'The server refused';
-  }
-}
-
-function explain(error: unknown): string {
-  if (error instanceof TypeError) return 'it does not answer'; // what fetch says is another in each browser
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** The beginning of the text that fits into so many bytes of UTF-8. */
