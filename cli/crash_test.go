@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -74,98 +73,6 @@ func TestRestart(t *testing.T) {
 	}
 	h.start(session.LevelPower)
 	h.finish()
-}
-
-// A data directory has one relay at a time, and is no other directory.
-func TestDataDirectory(t *testing.T) {
-	cleanEnv(t)
-	refused := func(want string, args ...string) {
-		t.Helper()
-		l := serve(t, append(args, "--listen=127.0.0.1:0")...)
-		select {
-		case <-l.ended:
-		case <-time.After(stuck):
-			t.Fatal("it runs")
-		}
-		if code := l.process.ProcessState.ExitCode(); code != 1 || !strings.Contains(l.log.String(), want) {
-			t.Errorf("exit status %d, told %q, want 1 and %q", code, l.log.String(), want)
-		}
-	}
-	ready := func(address, want string) {
-		t.Helper()
-		response, err := http.Get(address + "/readyz")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
-		if body, err := io.ReadAll(response.Body); err != nil || response.StatusCode != 200 || !strings.Contains(string(body), want) {
-			t.Errorf("/readyz: %s %s, %v, want %s", response.Status, body, err, want)
-		}
-	}
-	create := func(address string) (id string) {
-		t.Helper()
-		id, err := newClient(address).create(t.Context(), map[string]any{"source": map[string]string{"type": "push"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return id
-	}
-
-	t.Run("in use", func(t *testing.T) {
-		data := t.TempDir()
-		first := serve(t, "--data", data, "--listen=127.0.0.1:0", "--durability=process")
-		address := first.ready(t)
-		id := create(address)
-		refused("in use by another relay", "--data", data)
-		ready(address, `"durability":"process"`)
-		response, err := http.Post(address+"/v1/sessions/"+id+"/append", "application/json", strings.NewReader(`{"text":"abc"}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			t.Errorf("append to the first: %s", response.Status)
-		}
-	})
-
-	t.Run("foreign", func(t *testing.T) {
-		data := t.TempDir()
-		file := filepath.Join(data, "thesis.txt")
-		if err := os.WriteFile(file, []byte("years of work"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		refused("not empty", "--data", data)
-		names, err := os.ReadDir(data)
-		if err != nil || len(names) != 1 {
-			t.Errorf("the directory holds %v, %v", names, err)
-		}
-		if text, err := os.ReadFile(file); err != nil || string(text) != "years of work" {
-			t.Errorf("the file holds %q, %v", text, err)
-		}
-	})
-
-	t.Run("memory", func(t *testing.T) {
-		data := filepath.Join(t.TempDir(), "data")
-		args := []string{"--data", data, "--listen=127.0.0.1:0", "--durability=memory"}
-		relay := serve(t, args...)
-		address := relay.ready(t)
-		ready(address, `"durability":"memory"`)
-		id := create(address)
-		relay.end(t, syscall.SIGTERM)
-		relay = serve(t, args...)
-		response, err := http.Get(relay.ready(t) + "/v1/sessions/" + id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response.Body.Close()
-		if response.StatusCode != http.StatusNotFound {
-			t.Errorf("the session of before: %s, want 404", response.Status)
-		}
-		relay.end(t, syscall.SIGTERM)
-		if _, err := os.Stat(data); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("the data directory: %v, want none", err)
-		}
-	})
 }
 
 // A harness follows sessions of a relay that ends and is started again, on the
@@ -531,7 +438,12 @@ func (h *harness) finish() {
 		h.ready()
 	}
 	h.provider.verify(h)
+	lost := 0
+	for _, p := range h.typists {
+		lost += strings.Count(string(p.notes), "connection lost")
+	}
 	f := &h.figures
+	h.t.Logf("ask and follow lost their connection %d times", lost)
 	h.t.Logf("%d events and %d readings of them compared while it ran, %d begun events, %d reconnections; then %d events in whole sessions",
 		f.events.Load(), f.reread.Load(), f.parts.Load(), f.reconnects.Load(), f.whole.Load())
 	h.t.Logf("%d appends acknowledged, %d of them as repeated after a loss, %d sent again; %d states, %d listings, %d times metrics (%d recovered)",
@@ -554,58 +466,4 @@ func (h *harness) do(method, path, body string) (status int, answer []byte, err 
 	defer response.Body.Close()
 	answer, err = io.ReadAll(response.Body)
 	return response.StatusCode, answer, err
-}
-
-// A typistProcess is a command that types a session's text out.
-type typistProcess struct {
-	h       *harness
-	subject *subject // nil for that of ask
-	args    []string
-	out     []byte
-	notes   []byte
-	code    int
-}
-
-// startTypist starts a command, and waits until it has typed something.
-func (h *harness) startTypist(s *subject, args ...string) {
-	h.t.Helper()
-	p := &typistProcess{h: h, subject: s, args: args}
-	command, out, complaint := process(h.t, args...)
-	h.typists = append(h.typists, p)
-	var reading sync.WaitGroup
-	reading.Go(func() { p.notes, _ = io.ReadAll(complaint) })
-	first := make(chan struct{})
-	h.working.Go(func() {
-		out.Peek(1)
-		close(first)
-		p.out, _ = io.ReadAll(out)
-		reading.Wait()
-		command.Wait()
-		p.code = command.ProcessState.ExitCode()
-	})
-	select {
-	case <-first:
-	case <-time.After(stuck):
-		h.t.Errorf("%v types nothing", args)
-	}
-}
-
-// verify compares what was typed with the session's text. The process must
-// have ended.
-func (p *typistProcess) verify() {
-	var want string
-	code := 0
-	if p.subject == nil {
-		seed, _ := strconv.ParseUint(strings.TrimPrefix(p.args[len(p.args)-2], "--seed="), 10, 64)
-		want = strings.Join(slices.Collect(session.Generate("tides", seed, 300)), "")
-	} else {
-		var kind session.Kind
-		kind, want = p.subject.end()
-		if kind != session.KindDone {
-			code = 1
-		}
-	}
-	if p.code != code || string(p.out) != want {
-		p.h.t.Errorf("%v: exit status %d, want %d; typed %q, want %q\n%s", p.args, p.code, code, p.out, want, p.notes)
-	}
 }
