@@ -33,14 +33,14 @@ type crashPhase struct {
 // whatever moment, and every session goes on or says that it cannot.
 func TestCrash(t *testing.T) {
 	h := newHarness(t)
-	sessions := 14
+	sessions, early := 14, h.random.IntN(4)
 	for _, phase := range crashPhases {
 		if testing.Short() {
 			phase.kills, sessions = min(phase.kills, 2), 12
 		}
 		for i := range phase.kills {
 			h.start(phase.level)
-			if i%4 == 1 {
+			if i%4 == early {
 				// While it starts, or recovers what is there.
 				time.Sleep(time.Duration(h.random.Int64N(int64(h.starts))))
 			} else {
@@ -51,6 +51,11 @@ func TestCrash(t *testing.T) {
 					h.working.Go(func() { h.examine(false) })
 				}
 				time.Sleep(time.Duration(20+h.random.IntN(480)) * time.Millisecond)
+				if i%5 == 3 {
+					// While it ends in order.
+					h.relay.process.Process.Signal(syscall.SIGTERM)
+					time.Sleep(time.Duration(h.random.IntN(150)) * time.Millisecond)
+				}
 			}
 			h.relay.end(t, syscall.SIGKILL)
 			h.kills++
@@ -150,6 +155,10 @@ func freeAddr(t *testing.T, random *rand.Rand) string {
 
 // start starts the relay, and does not wait for it.
 func (h *harness) start(level session.Level) {
+	h.t.Helper()
+	if h.t.Failed() {
+		h.t.FailNow() // more would only bury it
+	}
 	h.relay = serve(h.t, "--listen", h.addr, "--data", h.data, "--durability", string(level), "--max-log=1000", "--socket-buffer=4096", "--drain=100ms",
 		"--upstream", "name=up,base_url="+h.provider.URL+"/v1")
 	h.mu.Lock()
@@ -214,13 +223,16 @@ func (h *harness) load(most int) {
 	}
 }
 
-// wait waits until ok, for as long as something moves.
+// wait waits until ok, for as long as something moves and nothing is wrong.
 func (h *harness) wait(ok func() bool) {
 	h.t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	moves := func() int64 { return h.events.Load() + h.reread.Load() + h.acknowledged.Load() }
 	for last, since := moves(), time.Now(); !ok(); <-tick.C {
+		if h.t.Failed() {
+			h.t.FailNow() // more would only bury it
+		}
 		if now := moves(); now != last {
 			last, since = now, time.Now()
 		}
