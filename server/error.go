@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -167,7 +168,11 @@ func problemOf(err error) problem {
 func (s *Server) renderError(c *gin.Context, err error) {
 	p := problemOf(err)
 	if p.Status >= http.StatusInternalServerError && p.Code != codeShutdown {
-		s.opts.Logger.Error("request failed", "route", c.FullPath(), "code", p.Code, "error", err)
+		level := slog.LevelError
+		if p.Code == codeNoSpace || p.Code == codeUnavailable {
+			level = slog.LevelDebug // the store says once what is wrong
+		}
+		s.opts.Logger.Log(c.Request.Context(), level, "request failed", "route", c.FullPath(), "code", p.Code, "error", err)
 	}
 	if p.Code == codeOverload || p.Code == codeShutdown || p.Code == codeUnavailable || p.Code == codeNoSpace {
 		c.Header("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))

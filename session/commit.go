@@ -50,17 +50,17 @@ func (c *committer) write(b Batch) <-chan error {
 	return f.done
 }
 
-// run commits until stop closes and nothing waits.
+// run commits until stop closes. Nobody may wait for a commit by then.
 func (c *committer) run(stop <-chan struct{}) {
 	var batches []Batch
 	var taken []*flush
 	floor := time.NewTimer(c.floor)
 	defer floor.Stop()
-	for open := true; open; {
+	for {
 		select {
 		case <-c.wake:
 		case <-stop:
-			open = false // but for what was written before
+			return
 		}
 		if c.floor > 0 {
 			<-floor.C
@@ -70,7 +70,7 @@ func (c *committer) run(stop <-chan struct{}) {
 		taken, c.waiting = c.waiting, taken[:0]
 		c.mu.Unlock()
 		if len(taken) == 0 {
-			continue
+			continue // they went with the commit before
 		}
 		batches = batches[:0]
 		for _, f := range taken {

@@ -250,3 +250,26 @@ func TestEviction(t *testing.T) {
 		}
 	})
 }
+
+// A session that was broken off may go on in another process: it makes no room.
+func TestBrokenIsNotEvicted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := memstore.New()
+		m := startOn(t, st, session.Options{MaxTotalBytes: 10_000})
+		s := create(t, m, session.Spec{Source: push, Unit: chunker.Rune})
+		if _, err := st.Acquire(t.Context(), s.Info().ID); err != nil { // as another owner
+			t.Fatal(err)
+		}
+		if _, _, err := s.Append(t.Context(), session.Append{Text: "x"}); !errors.Is(err, session.ErrFenced) {
+			t.Fatalf("Append = %v, want ErrFenced", err)
+		}
+		live := create(t, m, session.Spec{Source: push, Unit: chunker.Delta})
+		if _, _, err := live.Append(t.Context(), session.Append{Text: strings.Repeat("y", 7500)}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if _, err := m.Get(t.Context(), me, s.Info().ID); err != nil || m.Use().Bytes < 9000 {
+			t.Errorf("Get = %v with %d bytes in use", err, m.Use().Bytes)
+		}
+	})
+}

@@ -52,7 +52,7 @@ func (p *pump) continuable() error {
 func (p *pump) giveUp(ctx context.Context, end draft) error {
 	p.wire, p.ends, p.changed = p.wire[:0], p.ends[:0], false
 	p.queue, p.queued, p.rest, p.drafts = nil, 0, "", nil
-	p.status, p.check = p.kept.status, p.kept.check
+	p.status, p.check, p.capped = p.kept.status, p.kept.check, p.told
 	if p.check.Held != "" {
 		err := p.rebuild(ctx)
 		if wrong, ok := errors.AsType[*Failure](err); ok {

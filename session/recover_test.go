@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -190,6 +191,7 @@ func TestInterrupted(t *testing.T) {
 	}{
 		{"nothing came", nil, "session|interrupted"},
 		{"text that the chunker held", []session.Delta{{Text: "one\ntw"}}, "session|one\n|tw|interrupted"},
+		{"held of both kinds", []session.Delta{{Text: "one"}, {Kind: session.DeltaReasoning, Text: "a\nb"}}, "session|one|reasoning|reasoning|interrupted"},
 		{"held of another kind", []session.Delta{{Text: "one\n"}, {Kind: session.DeltaReasoning, Text: "a\nb"}}, "session|one\n|reasoning|reasoning|interrupted"},
 		{"paused", []session.Delta{{Text: "one\ntw"}, {Kind: 99}, {Text: "o\nthree\n"}}, "session|one\n|paused|tw|interrupted"},
 	} {
@@ -209,12 +211,17 @@ func TestInterrupted(t *testing.T) {
 			}
 			synctest.Wait()
 			stop()
-			m = restart(t, st, session.Options{})
+			var log bytes.Buffer
+			m = restart(t, st, session.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			s, err := m.Get(t.Context(), me, s.Info().ID)
 			if err != nil {
 				t.Fatal(err)
 			}
 			frames := readAll(t, s, 0)
+			synctest.Wait()
+			if strings.Contains(log.String(), "cut anew") {
+				t.Errorf("%s: %s", c.name, &log)
+			}
 			kind, end := endOf(t, frames)
 			if got := kinds(frames); got != c.want || kind != session.KindInterrupted {
 				t.Errorf("%s: frames = %q, want %q", c.name, got, c.want)
@@ -301,6 +308,9 @@ func TestRecoverPaused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if use := m.Use(); use.Live != 1 || use.InMemory != 1 {
+			t.Errorf("use = %+v, want one that lives", use)
+		}
 		time.Sleep(time.Hour)
 		if got := s.Status(); got.State != session.Paused || got.Last != 5 || got.FirstText.IsZero() {
 			t.Errorf("status = %+v, want paused at 5", got)
@@ -309,6 +319,43 @@ func TestRecoverPaused(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, want := kinds(readAll(t, s, 0)), "session|a|b|c|paused|resumed|d|e|f|g|h|done"; got != want {
+			t.Errorf("frames = %s, want %s", got, want)
+		}
+	})
+}
+
+// A pause does not end the unit that it is in, nor does a restart in it.
+func TestRecoverPausedInAUnit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := memstore.New()
+		m, stop := run(t, st, session.Options{})
+		s := create(t, m, session.Spec{Source: push, Unit: chunker.Token})
+		id := s.Info().ID
+		step := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			m, stop = run(t, st, session.Options{})
+			if err := m.Recover(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if s, err = m.Get(t.Context(), me, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, _, err := s.Append(t.Context(), session.Append{Text: "Hello unbeliev"})
+		step(err)
+		step(s.Pause(t.Context()))
+		step(s.Resume(t.Context()))
+		_, _, err = s.Append(t.Context(), session.Append{Text: "able things"})
+		step(err)
+		step(s.Finish(t.Context()))
+		defer stop()
+		got := kinds(readAll(t, s, 0))
+		want := "session|Hello|paused|resumed| unbelievable| things|done"
+		if strings.ReplaceAll(got, " un|believable", " unbelievable") != want {
 			t.Errorf("frames = %s, want %s", got, want)
 		}
 	})
@@ -365,6 +412,12 @@ func TestLeavesMemory(t *testing.T) {
 			}
 		}
 		again(m, "recalled")
+		for range 10 {
+			time.Sleep(45 * time.Second)
+			if _, err := m.Get(t.Context(), me, s.Info().ID); err != nil || m.Use().InMemory != 1 {
+				t.Fatalf("asked for every 45 s: %v, %+v", err, m.Use())
+			}
+		}
 		stop()
 		m = restart(t, st, session.Options{})
 		if got := m.Use(); got.Bytes != use.Bytes || got.Ended != 1 || got.InMemory != 0 {
