@@ -52,6 +52,12 @@
 // See shield and room: logs wait for the disk, and a ballast keeps enough room
 // for sessions to end.
 //
+// # Room
+//
+// A removal is one range tombstone for the frames. It is in a table seconds
+// later, and the range of many removals is compacted in the background: see
+// reclaim. Up to about five logs, of a memtable each, are kept to be used again.
+//
 // # Locks
 //
 // Store.order before Store.mu; shield.mu and room.mu are leaves. Only order
