@@ -24,10 +24,12 @@ type subject struct {
 	name      string // in its metadata, once it is created
 	spec      session.Spec
 	producers []*producer
-	pauses    int  // how often it is paused and resumed
+	pauses    int  // how often it is to be paused and resumed
+	paused    int  // how often it was, and that was acknowledged
 	stops     bool // it is stopped, early or late
 	deletes   bool // it is deleted
 	id        atomic.Pointer[string]
+	known     atomic.Int64 // the last event's id, as an answer gave it
 	deleting  atomic.Bool
 	deleted   atomic.Bool // and that was acknowledged
 	deletedAt time.Time   // set before deleted
@@ -132,6 +134,7 @@ func newSubject(h *harness, n int) *subject {
 		push(3, 60, 30)
 	case 3, 7:
 		s.spec.Source.Type = session.SourceUpstream
+		s.pauses = n % 12 / 7
 	case 4:
 		text(5_000 + random.IntN(10_000))
 	case 6:
@@ -284,6 +287,7 @@ func (s *subject) command(name string) (after told) {
 			if err := json.Unmarshal(answer, &after); err != nil {
 				s.fail("%s: %v", name, err)
 			}
+			s.know(after.Last)
 			return after
 		case err == nil && status == http.StatusConflict && (s.over() || name == "pause" || name == "resume") && strings.Contains(string(answer), "session_ended"):
 			return told{State: session.Done}
@@ -300,20 +304,22 @@ func (s *subject) command(name string) (after told) {
 func (s *subject) pause(random *rand.Rand) {
 	for i := range s.pauses {
 		if !s.reach(s.last() + 5 + random.IntN(100)) {
-			s.pauses = i
 			return
 		}
 		before := s.command("pause")
-		if before.State.Terminal() {
-			s.pauses = i
+		if before.State != session.Paused {
 			return
 		}
+		s.paused = i + 1
 		s.rest(time.Duration(20+random.IntN(500)) * time.Millisecond)
 		for s.ctx.Err() == nil {
 			now, ok := s.state()
 			if !ok {
 				s.rest(retryAfter)
 				continue
+			}
+			if now.State == session.Interrupted && s.spec.Source.Type == session.SourceUpstream {
+				return
 			}
 			if now.State != session.Paused || now.Last != before.Last {
 				s.fail("is %s at %d, but was paused at %d", now.State, now.Last, before.Last)
@@ -393,7 +399,15 @@ func (p *producer) sendOne(a session.Append, again bool) {
 			s.fail("append %d of %s: status %d: %s", a.Seq, p.name, status, answer)
 			return
 		default:
-			repeated := strings.Contains(string(answer), `"repeated":true`)
+			var acknowledged struct {
+				Last     int `json:"last_event_id"`
+				Repeated bool
+			}
+			if err := json.Unmarshal(answer, &acknowledged); err != nil {
+				s.fail("append: %v", err)
+			}
+			s.know(acknowledged.Last)
+			repeated := acknowledged.Repeated
 			if repeated && try == 0 && !again || !repeated && again {
 				s.fail("append %d of %s, sent again %t, try %d: %s", a.Seq, p.name, again, try, answer)
 			}
@@ -403,6 +417,16 @@ func (p *producer) sendOne(a session.Append, again bool) {
 			return
 		}
 		s.rest(retryAfter)
+	}
+}
+
+// know takes note that an answer gave this as the last event's id.
+func (s *subject) know(last int) {
+	for {
+		known := s.known.Load()
+		if int64(last) <= known || s.known.CompareAndSwap(known, int64(last)) {
+			return
+		}
 	}
 }
 
@@ -438,6 +462,7 @@ func (s *subject) examine() (ok bool) {
 	s.mu.Lock()
 	last, ended := len(s.events), s.ended
 	s.mu.Unlock()
+	last = max(last, int(s.known.Load()))
 	acked := make(map[string]int64)
 	for _, p := range s.producers {
 		acked[p.name] = p.acked.Load()
@@ -447,8 +472,9 @@ func (s *subject) examine() (ok bool) {
 		return s.deleting.Load() || s.ctx.Err() != nil
 	}
 	if now.Last < last || ended && (now.Last != last || !now.State.Terminal()) {
-		s.fail("is %s at %d, but %d events were seen, to the end %t", now.State, now.Last, last, ended)
+		s.fail("is %s at %d, but was known to be at %d, the end %t", now.State, now.Last, last, ended)
 	}
+	s.know(now.Last)
 	for name, seq := range acked {
 		if now.Producers[name] < seq {
 			s.fail("%s is at %d, but %d was acknowledged", name, now.Producers[name], seq)
