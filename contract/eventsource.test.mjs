@@ -86,6 +86,25 @@ for (const [what, rate] of [['while it is written', 1500], ['once it has ended',
   })
 }
 
+test('comes back by itself after a kill -9 and a restart', options, async (t) => {
+  t.diagnostic(`CONTRACT_SEED=${seed}`)
+  const relay = await Relay.start()
+  t.after(() => relay.stop())
+  const random = chance(5)
+  const want = text(1200, random)
+  const { id } = await relay.create({ source: { type: 'text', text: want }, unit: 'rune', rate: 1000 })
+  const seen = new Transcript()
+  const source = follow(`${relay.url}/v1/sessions/${id}/events`, seen)
+  const at = random(20, 600)
+  await seen.until((s) => s.last >= at, `event ${at}`)
+  await relay.restart()
+  assert.equal((await seen.ended()).type, 'done')
+  assert.equal(await source.closed, 204)
+  t.diagnostic(`killed at event ${at}, ${source.reconnects} reconnects, ${seen.events.length} events, ${seen.lost} lost, ${seen.repeated} repeated`)
+  assert.ok(source.reconnects >= 2) // over the restart, and after the end
+  seen.isExactly(want)
+})
+
 test('keep-alives as events do not move the cursor', options, async (t) => {
   const relay = await Relay.start('--keep-alive=20ms')
   t.after(() => relay.stop())

@@ -206,6 +206,8 @@ type transcript struct {
 	kinds          []string // names of the events that are not text
 	end            string   // name of the terminal one
 	malformed      []string
+
+	onEvent func(id uint64) // called for each; nil for none
 }
 
 // add takes an event.
@@ -223,6 +225,9 @@ func (s *transcript) add(id, name, data string) {
 	}
 	s.last = n
 	s.events++
+	if s.onEvent != nil {
+		s.onEvent(n)
+	}
 	switch name {
 	case "", "message":
 		s.text.WriteString(payload.Text)

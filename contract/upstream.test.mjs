@@ -210,6 +210,22 @@ test('stop lets go of the provider', options, async () => {
   assert.equal(again.last_event_id, stopped.last_event_id)
 })
 
+// The provider can only be asked from its start: what came stays, and its end is no done.
+test('a restart interrupts an answer, and tells why', options, async (t) => {
+  const relay = await Relay.start('--upstream', `name=aimock,base_url=${mock.url}/v1`)
+  t.after(() => relay.stop())
+  const { id, seen, source } = await ask('story', { unit: 'grapheme' }, { model: 'aimock/gpt-4o', at: relay })
+  await seen.until((s) => s.last > 50, '50 events')
+  await relay.restart()
+  assert.equal(await source.closed, 204)
+  const { type, data } = seen.end
+  assert.deepEqual([type, data.reason, data.error.code], ['interrupted', 'restart', 'not_continuable'])
+  assert.ok(seen.text.length < story.length && story.startsWith(seen.text))
+  seen.isExactly()
+  const { state, reason, error } = await relay.session(id)
+  assert.deepEqual({ state, reason, error }, { state: 'interrupted', reason: data.reason, error: data.error })
+})
+
 // Pause is a promise: what had not been shown by then comes after resume, or
 // not at all. One line and no end of it: the relay has all of it to hold.
 test('stop of a paused session shows nothing of what was held', options, async () => {
