@@ -266,7 +266,7 @@ func (s *subject) create() {
 			}
 			s.id.Store(&created.ID)
 			s.h.mu.Lock()
-			s.h.unfounded--
+			s.h.pending--
 			s.h.all = append(s.h.all, s)
 			s.h.mu.Unlock()
 			return

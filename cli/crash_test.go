@@ -83,41 +83,46 @@ func TestRestart(t *testing.T) {
 // A harness follows sessions of a relay that ends and is started again, on the
 // same address and data.
 type harness struct {
-	t         *testing.T
-	ctx       context.Context // ends when something is stuck
-	seed      uint64
-	random    *rand.Rand // of the test's own goroutine
-	addr      string
-	data      string
-	provider  *provider
-	http      *http.Client
-	typists   []*typistProcess
-	relay     *life
-	lives     []*life
-	starts    time.Duration // how long the last start took that was waited for
-	kills     int
-	working   sync.WaitGroup // readers, producers and all others that come to an end
-	attempts  sync.Map       // names of sessions that may have been created
-	mu        sync.Mutex     // guards the fields below
-	all       []*subject     // those that were created
-	unfounded int            // sessions wanted that were not created yet
+	t        *testing.T
+	ctx      context.Context // ends when something is stuck
+	seed     uint64
+	random   *rand.Rand // of the test's own goroutine
+	addr     string
+	data     string
+	provider *provider
+	http     *http.Client
+	typists  []*typistProcess
+	relay    *life
+	lives    []*life
+	starts   time.Duration // how long the last start took that was waited for
+	kills    int
+	working  sync.WaitGroup // readers, producers and all others that come to an end
+	attempts sync.Map       // names that sessions were to be created with
+	mu       sync.Mutex     // guards the fields below
+	all      []*subject     // those that were created
+	pending  int            // sessions that are still to be created
 	figures
 }
 
 // figures are what was checked.
 type figures struct {
-	events, reread, parts, reconnects           atomic.Int64
-	acknowledged, repeated, again, producers    atomic.Int64
-	states, listings, metrics, recovered, whole atomic.Int64
+	events, reread, parts, reconnects atomic.Int64 // of readers
+	whole                             atomic.Int64 // events of whole sessions
+	acknowledged, repeated, again     atomic.Int64 // appends
+	states, listings, metrics         atomic.Int64
+	recovered                         atomic.Int64 // sessions, as the metrics told
 }
 
 func newHarness(t *testing.T) *harness {
 	cleanEnv(t)
 	seed := rand.Uint64()
-	if given, err := strconv.ParseUint(os.Getenv("CRASH_SEED"), 10, 64); err == nil {
-		seed = given
+	if given := os.Getenv("CRASH_SEED"); given != "" {
+		var err error
+		if seed, err = strconv.ParseUint(given, 10, 64); err != nil {
+			t.Fatalf("CRASH_SEED: %v", err)
+		}
 	}
-	t.Logf("seed: CRASH_SEED=%d", seed)
+	t.Logf("as far as chance goes, the same again with CRASH_SEED=%d", seed)
 	ctx, cancel := context.WithCancel(t.Context())
 	h := &harness{
 		t: t, ctx: ctx, seed: seed, random: rand.New(rand.NewPCG(seed, 0)),
@@ -198,20 +203,20 @@ func (h *harness) load(most int) {
 	h.t.Helper()
 	h.ready()
 	h.mu.Lock()
-	live := h.unfounded
+	live := h.pending
 	for _, s := range h.all {
 		if !s.over() {
 			live++
 		}
 	}
-	n := len(h.all) + h.unfounded
+	n := len(h.all) + h.pending
 	h.mu.Unlock()
 	for ; live < most; live++ {
 		s := newSubject(h, n)
 		n++
 		h.working.Go(s.run)
 		h.mu.Lock()
-		h.unfounded++
+		h.pending++
 		h.mu.Unlock()
 		if n%40 == 7 {
 			h.startTypist(nil, "ask", "--server", "http://"+h.addr, "--unit=word", "--rate=300", "--length=300", fmt.Sprintf("--seed=%d", n), "tides")
@@ -247,7 +252,7 @@ func (h *harness) unfinished() string {
 	var b strings.Builder
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	fmt.Fprintf(&b, "%d not created\n", h.unfounded)
+	fmt.Fprintf(&b, "%d not created\n", h.pending)
 	for _, s := range h.all {
 		if !s.over() {
 			fmt.Fprintf(&b, "%s %s: %d events seen\n", s.name, *s.id.Load(), s.last())

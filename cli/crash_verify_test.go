@@ -258,6 +258,5 @@ next:
 			s.fail("%d appends of %s are missing", len(appends), s.producers[i].name)
 		}
 	}
-	s.h.figures.producers.Add(int64(len(applied)))
 	return applied
 }
