@@ -80,6 +80,8 @@ func (c *serveCommand) Validate() error {
 
 // Run serves until ctx is done.
 func (c *serveCommand) Run(ctx context.Context, s streams) error {
+	// A second signal has its usual effect.
+	context.AfterFunc(ctx, func() { signal.Reset() })
 	logger := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: c.LogLevel}))
 	upstreams, err := c.upstreams(logger)
 	if err != nil {
@@ -92,14 +94,14 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	defer listener.Close()
-	store, closeStore, err := c.openStore(logger)
+	store, closeStore, err := c.openStore(ctx, logger)
 	if err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
 	return errors.Join(c.serve(ctx, logger, upstreams, listener, store), closeStore())
 }
 
-func (c *serveCommand) openStore(logger *slog.Logger) (store session.Store, done func() error, err error) {
+func (c *serveCommand) openStore(ctx context.Context, logger *slog.Logger) (store session.Store, done func() error, err error) {
 	if c.Durability == session.LevelMemory {
 		return memstore.New(), func() error { return nil }, nil
 	}
@@ -158,8 +160,6 @@ func (c *serveCommand) serve(ctx context.Context, logger *slog.Logger, upstreams
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ran := make(chan error, 1)
 	go func() { ran <- manager.Run(running) }()
-	// A second signal has its usual effect.
-	context.AfterFunc(ctx, func() { signal.Reset() })
 	if err = manager.Recover(ctx); err == nil {
 		logger.Info("listening", "addr", listener.Addr().String(), "page", pageURL(listener.Addr()), "durability", store.Level())
 		err = srv.Serve(ctx, listener)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -135,7 +136,7 @@ func problemOf(err error) problem {
 	case errors.As(err, &ended):
 		p.Code, p.State = codeEnded, ended.State
 	case errors.As(err, &gone):
-		p.Code = goneCodes[gone.Reason]
+		p.Code = cmp.Or(goneCodes[gone.Reason], codeExpired)
 	case errors.As(err, &sequence):
 		p.Code, p.ExpectedSeq = codeOrder, sequence.Want
 	case errors.As(err, &tooLarge):
@@ -154,8 +155,10 @@ func problemOf(err error) problem {
 		p.Code = codeShutdown
 	case errors.Is(err, session.ErrNoSpace):
 		p.Code, p.Detail = codeNoSpace, "the disk that keeps the sessions is full"
+	case errors.Is(err, session.ErrElsewhere):
+		p.Code = codeUnavailable
 	case errors.Is(err, session.ErrStore):
-		p.Code, p.Detail = codeUnavailable, "the relay cannot keep that at the moment: whether it took place is not known"
+		p.Code, p.Detail = codeUnavailable, "the store takes nothing at the moment"
 	default:
 		p.Detail = "something went wrong in the relay; its log says what"
 	}

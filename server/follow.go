@@ -93,6 +93,9 @@ func parseCursor(value string) (session.FrameID, error) {
 // events follows a session.
 func (s *Server) events(c *gin.Context) error {
 	found, err := s.session(c)
+	if errors.Is(err, session.ErrElsewhere) {
+		return s.comeBack(c)
+	}
 	if err != nil {
 		return err
 	}
@@ -115,11 +118,16 @@ func (s *Server) events(c *gin.Context) error {
 		err = session.ErrShutdown
 	}
 	if errors.Is(err, session.ErrOverloaded) || errors.Is(err, session.ErrShutdown) {
-		// It will pass, but a browser gives up on any status but 200.
-		s.openEvents(c).begin()
-		return errAbort
+		return s.comeBack(c)
 	}
 	return err
+}
+
+// comeBack answers what will pass, where a browser gives up on any status but
+// 200.
+func (s *Server) comeBack(c *gin.Context) error {
+	s.openEvents(c).begin()
+	return errAbort
 }
 
 // A follower writes a session's frames to one client.
@@ -148,7 +156,7 @@ func (f *follower) run(ctx context.Context) error {
 		case err == io.EOF:
 			return nil
 		case err != nil:
-			f.complain(err)
+			f.server.complain(f.session, f.reader, err)
 			f.out.begin() // when to come back
 			return errAbort
 		case more != nil:
@@ -172,11 +180,11 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-// complain logs why a stream is broken off, unless that is known elsewhere.
-func (f *follower) complain(err error) {
+// complain logs why reading is broken off, unless that is known elsewhere.
+func (s *Server) complain(of *session.Session, at *session.Reader, err error) {
 	_, gone := errors.AsType[*session.GoneError](err)
 	if !gone && !errors.Is(err, session.ErrShutdown) && !errors.Is(err, session.ErrStore) && !errors.Is(err, context.Canceled) {
-		f.server.opts.Logger.Error("stream broken off", "session", f.session.Info().ID, "at", f.reader.At(), "error", err)
+		s.opts.Logger.Error("reading broken off", "session", of.Info().ID, "at", at.At(), "error", err)
 	}
 }
 

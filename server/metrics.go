@@ -19,16 +19,16 @@ import (
 // Metrics is what one relay shows under /metrics. Its labels take few values,
 // all known beforehand: no session is one, and nothing of a text.
 type Metrics struct {
-	registry *prometheus.Registry
-	started  *prometheus.CounterVec // by source
-	wentOn   *prometheus.CounterVec // by source
-	ended    *prometheus.CounterVec // by state
-	live     prometheus.Gauge
-	frames   prometheus.Counter
-	bytes    prometheus.Counter
-	commits  prometheus.Histogram
-	batches  prometheus.Counter
-	capped   *prometheus.CounterVec // by unit and encoding
+	registry  *prometheus.Registry
+	started   *prometheus.CounterVec // by source
+	recovered *prometheus.CounterVec // by source
+	ended     *prometheus.CounterVec // by state
+	live      prometheus.Gauge
+	frames    prometheus.Counter
+	bytes     prometheus.Counter
+	commits   prometheus.Histogram
+	batches   prometheus.Counter
+	capped    *prometheus.CounterVec // by unit and encoding
 }
 
 // stateBroken is the state, among those that sessions end in, of one that was
@@ -44,7 +44,7 @@ func NewMetrics() *Metrics {
 			Name: "tokenrelay_sessions_started_total",
 			Help: "Sessions created, by the type of their source.",
 		}, []string{"source"}),
-		wentOn: prometheus.NewCounterVec(prometheus.CounterOpts{
+		recovered: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokenrelay_sessions_recovered_total",
 			Help: "Sessions taken over at the start of the relay because they had not ended, by the type of their source. Those that could not go on exactly end as interrupted.",
 		}, []string{"source"}),
@@ -67,7 +67,7 @@ func NewMetrics() *Metrics {
 		}),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tokenrelay_commit_duration_seconds",
-			Help:    "How long commits of the store took. One commit is for all sessions that waited; nothing in it is shown or acknowledged before it is over.",
+			Help:    "How long commits of events to the store took. One is for all sessions that waited; nothing in it is shown or acknowledged before it is over.",
 			Buckets: prometheus.ExponentialBuckets(25e-6, 4, 10), // to 6.5 s
 		}),
 		batches: prometheus.NewCounter(prometheus.CounterOpts{
@@ -83,7 +83,7 @@ func NewMetrics() *Metrics {
 		}, []string{"unit", "encoding"}),
 	}
 	m.registry.MustRegister(
-		m.started, m.wentOn, m.ended, m.live, m.frames, m.bytes, m.commits, m.batches, m.capped, buildInfo(),
+		m.started, m.recovered, m.ended, m.live, m.frames, m.bytes, m.commits, m.batches, m.capped, buildInfo(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	m.zero()
@@ -95,7 +95,7 @@ func NewMetrics() *Metrics {
 func (m *Metrics) zero() {
 	for _, source := range []session.SourceType{session.SourceText, session.SourceGenerate, session.SourcePush, session.SourceUpstream} {
 		m.started.WithLabelValues(string(source))
-		m.wentOn.WithLabelValues(string(source))
+		m.recovered.WithLabelValues(string(source))
 	}
 	for _, state := range []session.State{session.Done, session.Stopped, session.Failed, session.Interrupted, stateBroken} {
 		m.ended.WithLabelValues(string(state))
@@ -118,15 +118,15 @@ func (m *Metrics) Events() session.Events {
 			m.started.WithLabelValues(string(source)).Inc()
 			m.live.Inc()
 		},
-		WentOn: func(source session.SourceType) {
-			m.wentOn.WithLabelValues(string(source)).Inc()
+		Recovered: func(source session.SourceType) {
+			m.recovered.WithLabelValues(string(source)).Inc()
 			m.live.Inc()
 		},
 		Committed: func(frames, bytes int) {
 			m.frames.Add(float64(frames))
 			m.bytes.Add(float64(bytes))
 		},
-		Stored: func(batches int, took time.Duration) {
+		Appended: func(batches int, took time.Duration) {
 			m.commits.Observe(took.Seconds())
 			m.batches.Add(float64(batches))
 		},

@@ -215,6 +215,7 @@ func (s *Server) text(c *gin.Context) error {
 	for reader.At() < last {
 		frames, _, err := reader.Next(c.Request.Context(), writeSize)
 		if err != nil {
+			s.complain(found, reader, err)
 			return errAbort
 		}
 		text = text[:0]

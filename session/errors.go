@@ -18,9 +18,13 @@ var (
 	// ErrFull reports an append that reached the session's or the relay's
 	// limit of bytes. The session has ended with a failed frame.
 	ErrFull = errors.New("the session has reached its limit of bytes and has ended")
-	// ErrStore reports that the store did not take a batch: nothing of it is
-	// shown or safe, and the session is broken off.
+	// ErrStore reports that the store has not said that it took something.
+	// Nothing of it is shown; whether it is kept is not known, and a repeated
+	// append finds out. It wraps ErrNoSpace where it is known not to be.
 	ErrStore = errors.New("the store did not take it")
+	// ErrElsewhere reports a session that has not ended and that this relay does
+	// not run: another has taken it over, or it is to go on with the next start.
+	ErrElsewhere = errors.New("the session is not run by this relay at the moment: try again")
 	// ErrOverloaded reports that the relay holds as much as it may; it passes.
 	ErrOverloaded = errors.New("the relay is at its limit: try again later")
 	// ErrShutdown reports that the relay is going away; it passes.

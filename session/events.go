@@ -10,25 +10,25 @@ import (
 // are not called.
 //
 // A session's own pump calls them, one at a time, in the order of its life:
-// Started or WentOn first, Ended last. Pumps of several sessions call at the same time. A
+// Started or Recovered first, Ended last. Pumps of several sessions call at the same time. A
 // function must return at once, for it holds its session up, and must not ask
 // the Manager or a Session for anything.
 type Events struct {
 	// Started is called for a session that has been created.
 	Started func(source SourceType)
 
-	// WentOn is called instead for a session that another process ran before,
+	// Recovered is called instead for a session that another process ran before,
 	// even if it is to end as interrupted.
-	WentOn func(source SourceType)
+	Recovered func(source SourceType)
 
 	// Committed is called after each commit with what became visible by it,
 	// bytes being those of the frames' wire form.
 	Committed func(frames, bytes int)
 
-	// Stored is called after each commit of the store, which is one for all
-	// sessions that waited: with how many they were, and how long it took. It
-	// is called by none of the sessions' pumps.
-	Stored func(batches int, took time.Duration)
+	// Appended is called after each append to the store, which is one for all
+	// sessions that waited: with how many they were, those that were refused
+	// among them, and how long it took. It is called by none of their pumps.
+	Appended func(batches int, took time.Duration)
 
 	// Capped is called with how many units were cut at their longest length,
 	// not where the text ends them, once the text around them is committed.
@@ -44,14 +44,14 @@ func (e Events) withDefaults() Events {
 	if e.Started == nil {
 		e.Started = func(SourceType) {}
 	}
-	if e.WentOn == nil {
-		e.WentOn = func(SourceType) {}
+	if e.Recovered == nil {
+		e.Recovered = func(SourceType) {}
 	}
 	if e.Committed == nil {
 		e.Committed = func(int, int) {}
 	}
-	if e.Stored == nil {
-		e.Stored = func(int, time.Duration) {}
+	if e.Appended == nil {
+		e.Appended = func(int, time.Duration) {}
 	}
 	if e.Capped == nil {
 		e.Capped = func(chunker.Unit, string, uint64) {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -251,25 +252,116 @@ func TestEviction(t *testing.T) {
 	})
 }
 
-// A session that was broken off may go on in another process: it makes no room.
-func TestBrokenIsNotEvicted(t *testing.T) {
+// A session that another process has taken over is its affair: nothing here
+// counts or removes it, and whoever asks is told to come back.
+func TestTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := memstore.New()
 		m := startOn(t, st, session.Options{MaxTotalBytes: 10_000})
-		s := create(t, m, session.Spec{Source: push, Unit: chunker.Rune})
-		if _, err := st.Acquire(t.Context(), s.Info().ID); err != nil { // as another owner
+		s := create(t, m, session.Spec{Source: push, Unit: chunker.Rune, Retain: time.Minute})
+		id := s.Info().ID
+		if _, err := st.Acquire(t.Context(), id); err != nil { // as another owner
 			t.Fatal(err)
 		}
 		if _, _, err := s.Append(t.Context(), session.Append{Text: "x"}); !errors.Is(err, session.ErrFenced) {
 			t.Fatalf("Append = %v, want ErrFenced", err)
 		}
-		live := create(t, m, session.Spec{Source: push, Unit: chunker.Delta})
-		if _, _, err := live.Append(t.Context(), session.Append{Text: strings.Repeat("y", 7500)}); err != nil {
-			t.Fatal(err)
-		}
 		synctest.Wait()
-		if _, err := m.Get(t.Context(), me, s.Info().ID); err != nil || m.Use().Bytes < 9000 {
-			t.Errorf("Get = %v with %d bytes in use", err, m.Use().Bytes)
+		if use := m.Use(); use.Live != 0 || use.Ended != 0 || use.InMemory != 0 || use.Bytes != 0 {
+			t.Errorf("use = %+v, want none", use)
+		}
+		for range 3 {
+			live := create(t, m, session.Spec{Source: push, Unit: chunker.Delta})
+			if _, _, err := live.Append(t.Context(), session.Append{Text: strings.Repeat("y", 7000)}); err != nil {
+				t.Fatal(err)
+			}
+			if err := live.Finish(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+		}
+		if _, err := st.Load(t.Context(), id); err != nil {
+			t.Errorf("the store has it no more: %v", err)
+		}
+		if _, err := m.Get(t.Context(), me, id); !errors.Is(err, session.ErrElsewhere) {
+			t.Errorf("Get = %v, want ErrElsewhere", err)
+		}
+		if _, err := m.Get(t.Context(), "another", id); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("Get by another = %v, want ErrNotFound", err)
+		}
+		if list, _, err := m.List(t.Context(), me, session.Cursor{}, 10); err != nil || len(list) != 1 {
+			t.Errorf("List = %v, %v; want the one that is kept", list, err)
 		}
 	})
+}
+
+// A listing that the store cannot give is an error, not a shorter one.
+func TestListFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := memstore.New()
+		m := startOn(t, st, session.Options{})
+		readAll(t, create(t, m, session.Spec{Source: text("x")}), 0)
+		m = restart(t, unreadableStore{st}, session.Options{})
+		if list, _, err := m.List(t.Context(), me, session.Cursor{}, 10); !errors.Is(err, errUnreadable) {
+			t.Errorf("List = %v, %v; want the store's error", list, err)
+		}
+	})
+}
+
+var errUnreadable = errors.New("bad sector")
+
+type unreadableStore struct{ session.Store }
+
+func (unreadableStore) Read(context.Context, session.ID, session.FrameID, int) (session.Wire, error) {
+	return nil, errUnreadable
+}
+
+// While the store takes nothing, nothing is removed, and the log stays quiet.
+func TestSweepWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &downStore{Store: memstore.New()}
+		var errs atomic.Int64
+		count := slog.NewTextHandler(writerFunc(func([]byte) { errs.Add(1) }), &slog.HandlerOptions{Level: slog.LevelError})
+		m := startOn(t, st, session.Options{Logger: slog.New(count)})
+		for range 20 {
+			readAll(t, create(t, m, session.Spec{Source: text("x"), Retain: time.Minute}), 0)
+		}
+		st.down.Store(true)
+		time.Sleep(time.Hour)
+		if errs.Load() > 0 || m.Use().Ended != 20 {
+			t.Errorf("%d errors logged, %d kept; want 0 and 20", errs.Load(), m.Use().Ended)
+		}
+		st.down.Store(false)
+		time.Sleep(time.Minute)
+		if use := m.Use(); use.Ended != 0 || use.Bytes != 0 {
+			t.Errorf("use = %+v, want none", use)
+		}
+	})
+}
+
+// A downStore takes no changes while it is down.
+type downStore struct {
+	session.Store
+	down atomic.Bool
+}
+
+func (st *downStore) Remove(ctx context.Context, id session.ID, why session.GoneReason) error {
+	if st.down.Load() {
+		return session.ErrStore
+	}
+	return st.Store.Remove(ctx, id, why)
+}
+
+func (st *downStore) Stat() session.StoreStat {
+	if st.down.Load() {
+		return session.StoreStat{Err: session.ErrStore}
+	}
+	return session.StoreStat{}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
 }

@@ -23,8 +23,8 @@ func (p *pump) flush(ctx context.Context) error {
 	case errors.Is(err, ErrNoSpace) && !ended:
 		full := &Failure{CodeStoreFull, "the disk that keeps the session is full"}
 		return p.giveUp(ctx, draft{kind: KindFailed, reason: ReasonError, failure: full})
-	case err == nil && p.late && !ended:
-		p.late = false
+	case err == nil && p.overdue && !ended:
+		p.overdue = false
 		p.fail(&Failure{CodeStoreFailed, fmt.Sprintf("the session could not be kept for more than %v", storePatience)})
 		return p.flush(ctx)
 	}
@@ -94,7 +94,7 @@ func (p *pump) await(ctx context.Context, done <-chan error) error {
 	case <-p.waited.C:
 	}
 	p.logger.Debug("the store does not answer", "session", p.s.info.ID, "for", storePatience)
-	p.late = true
+	p.overdue = true
 	p.answer(ErrStore)
 	if p.letGo != nil {
 		p.letGo()

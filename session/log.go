@@ -23,8 +23,8 @@ type Log struct {
 	err     error         // why no frame will follow; nil while one may
 }
 
-// errPassed reports a cursor below what the log keeps: the store has the rest.
-var errPassed = errors.New("only the store has these frames")
+// ErrPassed reports a cursor below what a Log keeps: the store has the rest.
+var ErrPassed = errors.New("only the store has these frames")
 
 // NewLog returns a log whose frames up to base are in the store alone. Of those
 // that follow it keeps at least the last, and as many before it as room bytes
@@ -98,7 +98,7 @@ func (l *Log) Last() FrameID {
 // size bytes hold, and at least one if there is one. When there is none it
 // returns a channel that closes as soon as that may have changed, io.EOF after
 // the terminal frame, or the error that Break was given. A cursor past the end
-// is an *AheadError, one below what the log keeps errPassed.
+// is an *AheadError, one below what the log keeps ErrPassed.
 func (l *Log) After(after FrameID, size int) (w Wire, last FrameID, more <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,7 +111,7 @@ func (l *Log) After(after FrameID, size int) (w Wire, last FrameID, more <-chan 
 	case after == n:
 		return nil, after, l.changed, nil
 	case after < l.base:
-		return nil, after, nil, errPassed
+		return nil, after, nil, ErrPassed
 	}
 	start := uint32(0)
 	if after > l.base {

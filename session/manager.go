@@ -26,6 +26,9 @@ const (
 	DefaultRetain        = 24 * time.Hour
 )
 
+// commitGrace is how long Run waits for a commit that nobody waits for.
+const commitGrace = time.Second
+
 // Options say what a Manager may use. The zero value of each field means its
 // default; negative values are errors.
 type Options struct {
@@ -154,7 +157,7 @@ func NewManager(store Store, o Options) (*Manager, error) {
 	return &Manager{
 		opts:     o,
 		store:    store,
-		commits:  newCommitter(store, o.Events.Stored),
+		commits:  newCommitter(store, o.Events.Appended),
 		bytes:    quota{max: o.MaxTotalBytes, crowded: make(chan struct{}, 1)},
 		readers:  quota{max: int64(o.MaxReaders)},
 		starts:   make(chan *pump),
@@ -189,7 +192,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	select {
 	case <-committed:
 		return context.Cause(ctx)
-	case <-time.After(storePatience):
+	case <-time.After(commitGrace):
 		return ErrStore // no pump waits for it any more
 	}
 }
@@ -209,6 +212,7 @@ type Use struct {
 
 // Use returns what is in use now.
 func (m *Manager) Use() Use {
+	disk := m.store.Stat().Disk
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return Use{
@@ -220,7 +224,7 @@ func (m *Manager) Use() Use {
 		MaxReaders:  m.opts.MaxReaders,
 		Bytes:       m.bytes.used.Load(),
 		MaxBytes:    m.opts.MaxTotalBytes,
-		Disk:        m.store.Stat().Disk,
+		Disk:        disk,
 	}
 }
 
@@ -273,7 +277,7 @@ func (m *Manager) reserve(ctx context.Context, size int64) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.live >= m.opts.MaxSessions || m.bytes.over() || !m.bytes.take(size) {
+	if m.live >= m.opts.MaxSessions || !m.bytes.take(size) {
 		return ErrOverloaded
 	}
 	m.live++
@@ -311,7 +315,8 @@ func (m *Manager) create(ctx context.Context, info Info, source Source, cut chun
 		return nil, err
 	}
 	wire := Wire(Frame{1, KindSession, first}.AppendWire(nil))
-	token, err := m.store.Create(ctx, Record{Format: StoreFormat, Info: info, State: Running, Last: 1}, wire)
+	// Who gives up does not know whether the session is there; we must.
+	token, err := m.store.Create(context.WithoutCancel(ctx), Record{Format: StoreFormat, Info: info, State: Running, Last: 1}, wire)
 	if err != nil {
 		return nil, fmt.Errorf("create session: %w: %w", ErrStore, err)
 	}
@@ -328,6 +333,7 @@ func (m *Manager) create(ctx context.Context, info Info, source Source, cut chun
 		m.mu.Lock()
 		delete(m.sessions, info.ID)
 		m.mu.Unlock()
+		s.leave(ErrShutdown)
 		return nil, errors.Join(ErrShutdown, m.store.Remove(context.WithoutCancel(ctx), info.ID, Deleted))
 	}
 	m.bytes.add(int64(len(wire)))
@@ -344,7 +350,7 @@ func (m *Manager) newPump(s *Session, source Source, r Record) *pump {
 		token:  r.Token,
 		limits: limits{session: m.opts.MaxBytes, hold: m.opts.MaxHold, total: &m.bytes},
 		write:  m.commits.write,
-		ended:  m.settle,
+		retire: m.settle,
 		events: m.opts.Events,
 		logger: m.opts.Logger,
 		pace:   newPace(r.Info.Spec.Rate),
@@ -367,7 +373,7 @@ func logged(key, value string) slog.Attr {
 }
 
 // Get returns a principal's session. Errors are ErrNotFound, also for the
-// sessions of others, *GoneError, and the store's.
+// sessions of others, *GoneError, ErrElsewhere, and the store's.
 func (m *Manager) Get(ctx context.Context, who Principal, id ID) (*Session, error) {
 	m.mu.Lock()
 	s := m.sessions[id]
@@ -377,8 +383,11 @@ func (m *Manager) Get(ctx context.Context, who Principal, id ID) (*Session, erro
 		if gone, ok := errors.AsType[*GoneError](err); ok && gone.Principal != who {
 			return nil, ErrNotFound
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
+		case r.Info.Principal != who:
+			return nil, ErrNotFound
 		}
 		if s, err = m.recall(ctx, r); err != nil {
 			return nil, err
@@ -396,7 +405,7 @@ func (m *Manager) Get(ctx context.Context, who Principal, id ID) (*Session, erro
 // recall brings a session that has ended back into memory, its log apart.
 func (m *Manager) recall(ctx context.Context, r Record) (*Session, error) {
 	if !r.State.Terminal() {
-		return nil, ErrNotFound // it is being created, or nobody runs it
+		return nil, ErrElsewhere
 	}
 	w, err := m.store.Read(ctx, r.Info.ID, r.Last-1, 0)
 	if err != nil {
@@ -447,7 +456,12 @@ func (m *Manager) List(ctx context.Context, who Principal, after Cursor, limit i
 		if s == nil {
 			s, err = m.recall(ctx, r)
 		}
-		if err == nil && !s.ask(time.Now()) { // it may have gone meanwhile
+		_, gone := errors.AsType[*GoneError](err)
+		switch {
+		case gone || errors.Is(err, ErrNotFound) || errors.Is(err, ErrElsewhere): // it may have gone meanwhile
+		case err != nil:
+			return nil, Cursor{}, err
+		case !s.ask(time.Now()):
 			sessions = append(sessions, s)
 		}
 	}
@@ -460,7 +474,7 @@ func (m *Manager) Delete(ctx context.Context, who Principal, id ID) error {
 	if err != nil {
 		return err
 	}
-	if err := s.stop(ctx, ReasonDeleted); err != nil && !s.isBroken() {
+	if err := s.stop(ctx, ReasonDeleted); err != nil {
 		return err
 	}
 	select {

@@ -32,11 +32,11 @@ const (
 // gathered is shown, and what it was asked is answered, only after commit.
 type pump struct {
 	s      *Session
-	source Source // nil for push
+	source Source // nil for push, and for what cannot go on
 	token  Token
 	limits limits
 	write  func(Batch) <-chan error                   // commits; it returns at once
-	ended  func(s *Session, bytes int64, broken bool) // called before the session is told
+	retire func(s *Session, last Status, bytes int64) // called before the session is told
 	places chan struct{}                              // for those that rebuild at once; nil for a new session
 	events Events
 	logger *slog.Logger
@@ -62,7 +62,7 @@ type pump struct {
 	changed bool // check has something to commit though there may be no frame
 	answers []func(error)
 	kept    standing    // what is committed
-	late    bool        // the store did not answer for longer than storePatience
+	overdue bool        // the store did not answer for longer than storePatience
 	waited  *time.Timer // for the store
 
 	size int64 // bytes of all committed frames
@@ -93,7 +93,7 @@ type draft struct {
 func (p *pump) run(ctx context.Context) {
 	var err error
 	if p.places != nil {
-		p.events.WentOn(p.s.info.Spec.Source.Type)
+		p.events.Recovered(p.s.info.Spec.Source.Type)
 		err = p.goOn(ctx)
 	} else {
 		p.events.Started(p.s.info.Spec.Source.Type)
@@ -115,15 +115,17 @@ func (p *pump) run(ctx context.Context) {
 	for err == nil && !p.status.State.Terminal() {
 		err = p.turn(ctx)
 	}
-	p.ended(p.s, p.size, err != nil)
-	p.s.leave(err)
 	status := p.s.Status() // of what is committed: a refused commit may have been to end it
+	p.retire(p.s, status, p.size)
+	p.s.leave(err)
 	p.events.Ended(status.State)
 	switch end := status.End; {
+	case errors.Is(err, ErrShutdown):
+		p.logger.Info("session suspended", "session", p.s.info.ID, "last_id", status.Last)
 	case err != nil:
 		p.logger.Warn("session broken off", "session", p.s.info.ID, "last_id", status.Last, "error", err)
 	case end.Error != nil:
-		p.logger.Warn("session failed", "session", p.s.info.ID, "last_id", status.Last, "code", end.Error.Code, "message", end.Error.Message, "model", p.s.info.Spec.Source.Model)
+		p.logger.Warn("session failed", "session", p.s.info.ID, "last_id", status.Last, "code", end.Error.Code, "message", end.Error.Message, logged("model", p.s.info.Spec.Source.Model))
 	default:
 		p.logger.Info("session ended", "session", p.s.info.ID, "last_id", status.Last, "state", status.State, "reason", end.Reason)
 	}
@@ -198,6 +200,9 @@ func (p *pump) wanted() <-chan Delta {
 	return p.deltas
 }
 
+// pushed reports whether clients are the source.
+func (p *pump) pushed() bool { return p.s.info.Spec.Source.Type == SourcePush }
+
 // idle reports whether nothing waits to become a frame but what the chunker
 // holds.
 func (p *pump) idle() bool { return len(p.queue) == 0 && p.rest == "" && len(p.drafts) == 0 }
@@ -271,6 +276,10 @@ func (p *pump) draftDelta(d Delta) {
 		p.drafts = append(p.drafts, draft{kind: KindDone, reason: d.Reason})
 	case deltaBroken:
 		p.flushCut()
+		if errors.Is(p.broke, ErrNotContinuable) {
+			p.drafts = append(p.drafts, interrupted(errNotContinuable))
+			return
+		}
 		p.draftFailure(p.broke)
 	}
 }
@@ -299,7 +308,7 @@ func (p *pump) draftChunks(cut func([]chunker.Chunk) []chunker.Chunk) {
 		if err := p.repeat(chunks[0]); err != nil {
 			p.deltas, p.queue, p.queued, p.rest = nil, nil, 0, ""
 			failure, _ := errors.AsType[*Failure](err)
-			p.drafts = append(p.drafts, draft{kind: KindInterrupted, reason: ReasonRestart, failure: failure})
+			p.drafts = append(p.drafts, interrupted(failure))
 			return
 		}
 		chunks = chunks[1:]
@@ -346,7 +355,7 @@ func (p *pump) full() *Failure {
 	case p.size+int64(len(p.wire)) >= p.limits.session:
 		return &Failure{CodeSessionFull, "the session has reached its limit of bytes"}
 	case p.limits.total.over():
-		return &Failure{CodeRelayFull, "the relay has reached its limit of memory"}
+		return &Failure{CodeRelayFull, "the relay has reached its limit of bytes for all sessions"}
 	}
 	return nil
 }
@@ -439,7 +448,7 @@ func (p *pump) apply(c *command) error {
 		// Who stops wants no more: what waits for the pace or for resume is
 		// dropped. What the chunker alone holds was on its way, and a producer
 		// was told that its text is safe.
-		if p.source == nil || state == Running && p.idle() {
+		if p.pushed() || state == Running && p.idle() {
 			p.flushHeld()
 		}
 		p.finish(KindStopped, c.reason, nil)
@@ -476,7 +485,7 @@ func (p *pump) fill() bool {
 
 // fail ends the session. A producer was told that its text is safe.
 func (p *pump) fail(why *Failure) {
-	if p.source == nil {
+	if p.pushed() {
 		p.flushHeld()
 	}
 	p.finish(KindFailed, ReasonError, why)

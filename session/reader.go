@@ -35,7 +35,7 @@ func (r *Reader) Next(ctx context.Context, size int) (Wire, <-chan struct{}, err
 	for {
 		if len(r.ahead) == 0 {
 			w, last, more, err := r.log.After(r.at, size)
-			if err != errPassed {
+			if err != ErrPassed {
 				r.at = last
 				return w, more, err
 			}

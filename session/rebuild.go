@@ -27,10 +27,20 @@ func (p *pump) goOn(ctx context.Context) error {
 		err = p.rebuild(ctx)
 	}
 	if failure, ok := errors.AsType[*Failure](err); ok {
-		return p.giveUp(ctx, draft{kind: KindInterrupted, reason: ReasonRestart, failure: failure})
+		return p.giveUp(ctx, interrupted(failure))
+	}
+	if err == nil {
+		p.logger.Info("session goes on", "session", p.s.info.ID, "last_id", p.status.Last)
 	}
 	return err
 }
+
+// interrupted is the end of a session that cannot go on after a restart.
+func interrupted(why *Failure) draft {
+	return draft{kind: KindInterrupted, reason: ReasonRestart, failure: why}
+}
+
+var errNotContinuable = &Failure{CodeNotContinuable, "the relay was restarted, and the provider's answer can only be read from its start"}
 
 // continuable returns a *Failure for a session that cannot go on after a
 // restart, whatever its log holds.
@@ -38,7 +48,7 @@ func (p *pump) continuable() error {
 	info := p.s.info
 	switch {
 	case info.Spec.Source.Type == SourceUpstream:
-		return &Failure{CodeNotContinuable, "the relay was restarted, and the provider's answer can only be read from its start"}
+		return errNotContinuable
 	case info.Spec.Source.Type == SourceGenerate && info.Generator != GeneratorVersion:
 		return &Failure{CodeGeneratorChanged, fmt.Sprintf("the relay was restarted with version %d of its generator, which gives other text than version %d", GeneratorVersion, info.Generator)}
 	case info.Unicode != chunker.UnicodeVersion(info.Spec.Unit):
@@ -95,7 +105,7 @@ func (p *pump) rebuild(ctx context.Context) error {
 		}
 		return nil
 	}
-	flush := func() error {
+	endText := func() error {
 		err := check(p.cut.Flush(room[:0]))
 		if err == nil && len(p.again) > 0 {
 			err = p.mismatch()
@@ -116,14 +126,14 @@ func (p *pump) rebuild(ctx context.Context) error {
 			case KindSession, KindPaused, KindResumed: // the text goes on behind them
 			case KindText, KindReasoning:
 				if f.Kind != p.kind {
-					err = flush()
+					err = endText()
 					p.kind = f.Kind
 				}
 				text := f.Text()
 				p.again = append(p.again, text)
 				err = errors.Join(err, check(p.cut.Push(room[:0], text)))
 			default:
-				err = flush()
+				err = endText()
 			}
 			if err != nil {
 				return err
@@ -132,7 +142,7 @@ func (p *pump) rebuild(ctx context.Context) error {
 	}
 	if held := p.check.Held; held != "" {
 		if p.check.HeldKind != p.kind {
-			if err := flush(); err != nil {
+			if err := endText(); err != nil {
 				return err
 			}
 			p.kind = p.check.HeldKind

@@ -41,7 +41,7 @@ func (m *Manager) Recover(ctx context.Context) error {
 		m.bytes.add(r.Bytes + r.Info.Size)
 		if r.State.Terminal() {
 			m.mu.Lock()
-			m.ended[r.Info.ID] = remains{r.Bytes + r.Info.Size, r.Checkpoint.Ended, r.Info.Spec.Retain, false}
+			m.ended[r.Info.ID] = remains{r.Bytes + r.Info.Size, r.Checkpoint.Ended, r.Info.Spec.Retain}
 			m.mu.Unlock()
 		} else {
 			live = append(live, r.Info.ID)

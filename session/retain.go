@@ -28,22 +28,29 @@ const (
 	removing = 32
 )
 
-// remains are what a Manager knows of a session without a pump.
+// remains are what a Manager knows of a session that has ended.
 type remains struct {
-	bytes  int64     // that it takes
-	left   time.Time // when its pump left
+	bytes  int64 // that it takes
+	ended  time.Time
 	retain time.Duration
-	broken bool // it was broken off, and may go on in another process
 }
 
-func (r remains) expired(now time.Time) bool { return now.Sub(r.left) >= r.retain }
+func (r remains) expired(now time.Time) bool { return now.Sub(r.ended) >= r.retain }
 
-// settle counts a session without a pump among the ended ones.
-func (m *Manager) settle(s *Session, bytes int64, broken bool) {
+// settle takes a session whose pump leaves from those that live. One that was
+// broken off is forgotten: what becomes of it is up to the store, and to whom
+// runs it next.
+func (m *Manager) settle(s *Session, last Status, bytes int64) {
+	bytes += s.info.Size
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.live--
-	m.ended[s.info.ID] = remains{bytes + s.info.Size, now(), s.info.Spec.Retain, broken}
+	if last.State.Terminal() {
+		m.ended[s.info.ID] = remains{bytes, last.Ended, s.info.Spec.Retain}
+		return
+	}
+	delete(m.sessions, s.info.ID)
+	m.bytes.add(-bytes)
 }
 
 // tidy removes sessions whose time of retention is over or whose room is
@@ -66,6 +73,9 @@ func (m *Manager) tidy(ctx context.Context) {
 // sweep removes what has expired, and lets ended sessions that nobody asks for
 // leave memory.
 func (m *Manager) sweep(ctx context.Context) {
+	if err := m.Ready(); err != nil && !errors.Is(err, ErrNoSpace) {
+		return // nothing can be removed
+	}
 	at := time.Now()
 	var expired []ID
 	m.mu.Lock()
@@ -94,12 +104,10 @@ func (m *Manager) evict(ctx context.Context) {
 	var all []candidate
 	m.mu.Lock()
 	for id, r := range m.ended {
-		if !r.broken {
-			all = append(all, candidate{id, r})
-		}
+		all = append(all, candidate{id, r})
 	}
 	m.mu.Unlock()
-	slices.SortFunc(all, func(a, b candidate) int { return a.left.Compare(b.left) })
+	slices.SortFunc(all, func(a, b candidate) int { return a.ended.Compare(b.ended) })
 	var chosen []ID
 	for _, c := range all {
 		if surplus <= 0 {
@@ -111,25 +119,36 @@ func (m *Manager) evict(ctx context.Context) {
 	m.removeAll(ctx, chosen, Evicted)
 }
 
+// removeAll removes sessions until one cannot be.
 func (m *Manager) removeAll(ctx context.Context, ids []ID, why GoneReason) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var removed sync.WaitGroup
 	places := make(chan struct{}, removing)
 	for _, id := range ids {
 		places <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
 		removed.Go(func() {
 			err := m.remove(ctx, id, why)
 			if _, gone := errors.AsType[*GoneError](err); err != nil && !gone { // two may remove it
-				m.opts.Logger.Error("remove session", "session", id, "reason", why, "error", err)
+				cancel(err)
 			}
 			<-places
 		})
 	}
 	removed.Wait()
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		m.opts.Logger.Error("remove sessions", "reason", why, "error", err)
+	}
 }
 
-// remove takes a session that has no pump out of the store, then out of memory.
+// remove takes a session that has ended out of the store, then out of memory.
+// Whoever asked may leave; it must be known whether it is there.
 func (m *Manager) remove(ctx context.Context, id ID, why GoneReason) error {
-	if err := m.store.Remove(ctx, id, why); err != nil {
+	err := m.store.Remove(context.WithoutCancel(ctx), id, why)
+	if _, gone := errors.AsType[*GoneError](err); err != nil && !gone {
 		return fmt.Errorf("remove session: %w", err)
 	}
 	m.mu.Lock()
@@ -141,7 +160,7 @@ func (m *Manager) remove(ctx context.Context, id ID, why GoneReason) error {
 		m.bytes.add(-r.bytes)
 		m.opts.Logger.Info("session removed", "session", id, "reason", why)
 	}
-	return nil
+	return err
 }
 
 // ask notes that somebody asks for the session, and reports whether its time of
@@ -151,7 +170,7 @@ func (s *Session) ask(now time.Time) (expired bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = now
-	return !s.left.IsZero() && remains{left: s.left, retain: s.info.Spec.Retain}.expired(now)
+	return !s.left.IsZero() && remains{ended: s.left, retain: s.info.Spec.Retain}.expired(now)
 }
 
 // leaves reports whether the session may leave memory: the store has all of it.
@@ -160,10 +179,4 @@ func (s *Session) leaves(at time.Time) bool {
 	defer s.mu.Unlock()
 	return s.status.State.Terminal() && !s.left.IsZero() && s.readers.Load() == 0 &&
 		at.Sub(s.left) >= lingering && at.Sub(s.asked) >= lingering
-}
-
-func (s *Session) isBroken() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.broken != nil
 }

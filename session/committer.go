@@ -14,23 +14,23 @@ const commitFloor = 500 * time.Microsecond
 // A committer hands the batches of all sessions to the store: all that wait,
 // in one commit, as soon as the last commit has returned.
 type committer struct {
-	store  Store
-	floor  time.Duration
-	stored func(batches int, took time.Duration)
+	store Store
+	floor time.Duration
+	told  func(batches int, took time.Duration)
 
-	mu      sync.Mutex // guards the field below
-	waiting []*flush
+	mu      sync.Mutex // guards waiting
+	waiting []*pending
 	wake    chan struct{} // holds one if there may be some waiting
 }
 
-// A flush is a batch on its way to the store.
-type flush struct {
+// A pending is a batch on its way to the store.
+type pending struct {
 	batch Batch
 	done  chan error // buffered
 }
 
-func newCommitter(store Store, stored func(int, time.Duration)) *committer {
-	c := &committer{store: store, floor: commitFloor, stored: stored, wake: make(chan struct{}, 1)}
+func newCommitter(store Store, told func(int, time.Duration)) *committer {
+	c := &committer{store: store, floor: commitFloor, told: told, wake: make(chan struct{}, 1)}
 	if store.Level() == LevelMemory {
 		c.floor = 0 // nothing to gain
 	}
@@ -39,7 +39,7 @@ func newCommitter(store Store, stored func(int, time.Duration)) *committer {
 
 // write returns at once. The channel gives the outcome.
 func (c *committer) write(b Batch) <-chan error {
-	f := &flush{batch: b, done: make(chan error, 1)}
+	f := &pending{batch: b, done: make(chan error, 1)}
 	c.mu.Lock()
 	c.waiting = append(c.waiting, f)
 	c.mu.Unlock()
@@ -53,7 +53,7 @@ func (c *committer) write(b Batch) <-chan error {
 // run commits until stop closes. Nobody may wait for a commit by then.
 func (c *committer) run(stop <-chan struct{}) {
 	var batches []Batch
-	var taken []*flush
+	var taken []*pending
 	floor := time.NewTimer(c.floor)
 	defer floor.Stop()
 	for {
@@ -78,7 +78,7 @@ func (c *committer) run(stop <-chan struct{}) {
 		}
 		began := time.Now()
 		errs := c.store.Append(context.Background(), batches)
-		c.stored(len(batches), time.Since(began))
+		c.told(len(batches), time.Since(began))
 		for i, err := range errs {
 			taken[i].done <- err
 		}
