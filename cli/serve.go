@@ -107,7 +107,7 @@ func (c *serveCommand) openStore(ctx context.Context, logger *slog.Logger) (stor
 	}
 	began := time.Now()
 	logger.Info("opening the store", "data", c.Data, "durability", c.Durability)
-	kept, err := pebblestore.Open(c.Data, pebblestore.Options{Level: c.Durability, Logger: logger})
+	kept, err := pebblestore.Open(ctx, c.Data, pebblestore.Options{Level: c.Durability, Logger: logger})
 	if err != nil {
 		return nil, nil, err
 	}

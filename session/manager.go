@@ -316,7 +316,7 @@ func (m *Manager) create(ctx context.Context, info Info, source Source, cut chun
 	}
 	wire := Wire(Frame{1, KindSession, first}.AppendWire(nil))
 	// Who gives up does not know whether the session is there; we must.
-	token, err := m.store.Create(context.WithoutCancel(ctx), Record{Format: StoreFormat, Info: info, State: Running, Last: 1}, wire)
+	token, err := m.store.Create(context.WithoutCancel(ctx), Record{Info: info, State: Running, Last: 1}, wire)
 	if err != nil {
 		return nil, fmt.Errorf("create session: %w: %w", ErrStore, err)
 	}

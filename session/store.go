@@ -7,10 +7,6 @@ import (
 	"time"
 )
 
-// StoreFormat is the version of what a Store keeps: Info, Checkpoint and the
-// wire form of frames. It stands in every Record.
-const StoreFormat = 1
-
 // Errors of a Store.
 var (
 	// ErrExists reports the creation of a session or alias that is there.
@@ -89,7 +85,6 @@ type Batch struct {
 
 // A Record is what a Store holds about a session, its frames apart.
 type Record struct {
-	Format     int
 	Info       Info
 	Token      Token
 	State      State

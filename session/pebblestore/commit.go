@@ -2,7 +2,6 @@ package pebblestore
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,8 +22,8 @@ type entry struct {
 	before    *pebble.Snapshot // what readers of its frames are given while its removal is on its way
 
 	// Guarded by Store.order.
-	staged state              // what committed becomes with the commits on their way
-	buried *session.GoneError // what gone becomes
+	staged  state              // what committed becomes with the commits on their way
+	leaving *session.GoneError // what gone becomes
 }
 
 // leaves reports whether an entry can be read from the disk as well.
@@ -56,8 +55,8 @@ func (st *Store) stage(id session.ID) (*entry, error) {
 	e := st.entries[id]
 	st.mu.RUnlock()
 	if e != nil {
-		if e.buried != nil {
-			return nil, e.buried
+		if e.leaving != nil {
+			return nil, e.leaving
 		}
 		return e, nil
 	}
@@ -77,27 +76,73 @@ func (st *Store) pin(e *entry) change {
 	return change{e, e.staged}
 }
 
-// place puts a commit into its place behind all that came before it. It needs
-// order. The commit is done when b.SyncWait returns.
-func (st *Store) place(b *pebble.Batch) (seq uint64, err error) {
-	st.mu.Lock()
+// commit runs stage, which fills a batch and has order, puts the batch into its
+// place behind all that came before it, waits until it is done, and runs
+// publish, which has mu. An error of stage is returned, and nothing done.
+func (st *Store) commit(stage func(*pebble.Batch) error, publish func(seq uint64)) error {
+	b := st.db.NewBatch()
+	st.order.Lock()
+	err := st.failed()
+	if err == nil {
+		err = stage(b)
+	}
+	if err != nil || b.Empty() {
+		st.order.Unlock()
+		b.Close()
+		return err
+	}
 	st.seq++
-	seq = st.seq
-	st.mu.Unlock()
-	return seq, st.db.ApplyNoSyncWait(b, pebble.Sync)
-}
-
-// await waits until a commit that place took is done.
-func (st *Store) await(b *pebble.Batch) error {
-	err := b.SyncWait()
-	if err == nil && st.shield.abandoned.Load() {
-		return errClosed
+	seq := st.seq
+	err = st.db.ApplyNoSyncWait(b, pebble.Sync)
+	st.order.Unlock()
+	if err == nil {
+		err = b.SyncWait()
 	}
 	if err != nil {
 		return st.fail(err)
 	}
+	if st.shield.abandoned.Load() {
+		return errClosed
+	}
 	b.Close()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	publish(seq)
 	return nil
+}
+
+// tryCommit is commit for calls that do not wait for a disk that fails: it
+// refuses while the disk does not take writes, and when ctx is done before the
+// commit is, it returns, and the rest follows behind it.
+func (st *Store) tryCommit(ctx context.Context, stage func(*pebble.Batch) error, publish func(seq uint64)) error {
+	if err := st.begin(ctx); err != nil {
+		return err
+	}
+	if err := st.down(); err != nil {
+		st.calls.Done()
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer st.calls.Done() // Close waits for it
+		done <- st.commit(stage, publish)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return cancelled(ctx)
+	}
+}
+
+// failed is why no commit can follow any more, or nil.
+func (st *Store) failed() error {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	if st.failure == nil && st.shield.abandoned.Load() {
+		return errClosed
+	}
+	return st.failure
 }
 
 // fail takes note that no commit can follow: what was staged is not what is
@@ -105,10 +150,11 @@ func (st *Store) await(b *pebble.Batch) error {
 func (st *Store) fail(err error) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.failed == nil {
-		st.failed = fmt.Errorf("%w: %w", session.ErrStore, err)
+	if st.failure == nil {
+		st.failure = fmt.Errorf("%w: %w", session.ErrStore, err)
+		st.logger.Error("the store takes nothing until it is opened again", "error", err)
 	}
-	return st.failed
+	return st.failure
 }
 
 // publish shows readers what a commit has done. It needs mu. Commits are done
@@ -130,76 +176,53 @@ func (st *Store) unpin(e *entry) {
 }
 
 // Append commits all batches that it takes in one commit.
-func (st *Store) Append(_ context.Context, batches []session.Batch) []error {
+func (st *Store) Append(ctx context.Context, batches []session.Batch) []error {
 	errs := make([]error, len(batches))
-	all := func(err error) []error {
+	if err := st.append(ctx, batches, errs); err != nil {
 		for i := range errs {
 			if errs[i] == nil {
 				errs[i] = err
 			}
 		}
-		return errs
-	}
-	if err := st.begin(); err != nil {
-		return all(err)
-	}
-	defer st.calls.Done()
-
-	changes := make([]change, 0, len(batches))
-	b := st.db.NewBatch()
-	var buf []byte
-	st.order.Lock()
-	if err := st.broken(); err != nil {
-		st.order.Unlock()
-		return all(err)
-	}
-	full := st.room.full.Load()
-	for i := range batches {
-		var e *entry
-		if e, errs[i] = st.accept(&batches[i], full); errs[i] == nil {
-			buf = e.put(b, buf[:0], &batches[i])
-			changes = append(changes, st.pin(e))
-		}
-	}
-	if len(changes) == 0 {
-		st.order.Unlock()
-		b.Close()
-		return errs
-	}
-	seq, err := st.place(b)
-	st.order.Unlock()
-	if err == nil {
-		err = st.await(b)
-	} else {
-		err = st.fail(err)
-	}
-	if err != nil {
-		return all(err)
-	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	for _, c := range changes {
-		st.publish(seq, c)
 	}
 	return errs
 }
 
-// broken returns why no commit can be put into its place, or nil.
-func (st *Store) broken() error {
-	st.mu.RLock()
-	defer st.mu.RUnlock()
-	if st.failed != nil {
-		return st.failed
+// append is Append. An error is that of all batches that have none of their own.
+func (st *Store) append(ctx context.Context, batches []session.Batch, errs []error) error {
+	if err := st.begin(ctx); err != nil {
+		return err
 	}
-	if st.shield.abandoned.Load() {
-		return errClosed
+	defer st.calls.Done()
+	size := int64(0)
+	for i := range batches {
+		size += sizeOf(&batches[i])
 	}
-	return nil
+	room := st.ballast.room(size)
+	changes := make([]change, 0, len(batches))
+	return st.commit(func(b *pebble.Batch) error {
+		var buf []byte
+		for i := range batches {
+			var e *entry
+			if e, errs[i] = st.accept(&batches[i], &room); errs[i] == nil {
+				buf = e.put(b, buf[:0], &batches[i])
+				changes = append(changes, st.pin(e))
+			}
+		}
+		return nil
+	}, func(seq uint64) {
+		for _, c := range changes {
+			st.publish(seq, c)
+		}
+	})
 }
 
+// sizeOf is about what a batch takes on the disk, in bytes.
+func sizeOf(b *session.Batch) int64 { return int64(len(b.Frames) + len(b.Checkpoint.Held)) }
+
 // accept returns the entry that a batch is for, with the batch staged, or why
-// it is refused. It needs order.
-func (st *Store) accept(b *session.Batch, full bool) (*entry, error) {
+// it is refused: it takes what it needs of room. It needs order.
+func (st *Store) accept(b *session.Batch, room *int64) (*entry, error) {
 	e, err := st.stage(b.ID)
 	if err != nil {
 		return nil, err
@@ -214,9 +237,11 @@ func (st *Store) accept(b *session.Batch, full bool) (*entry, error) {
 	if last, _, err := b.Frames.Check(b.After); err != nil || last != b.Last {
 		return nil, session.ErrConflict
 	}
-	if full && !b.State.Terminal() {
+	size := sizeOf(b)
+	if size > *room && !b.State.Terminal() {
 		return nil, session.ErrNoSpace
 	}
+	*room -= size
 	s.state, s.last, s.bytes, s.checkpoint = b.State, b.Last, s.bytes+int64(len(b.Frames)), keep(b.Checkpoint)
 	return e, nil
 }
@@ -252,59 +277,6 @@ func keep(c session.Checkpoint) session.Checkpoint {
 	return c
 }
 
-// commit runs stage, which fills a batch, puts the batch into its place, waits
-// until it is done, and runs publish with mu held. An error of stage is
-// returned, and nothing done. When ctx is done before the commit is, commit
-// returns and the rest follows behind it. It refuses at once while the disk
-// does not take writes.
-func (st *Store) commit(ctx context.Context, stage func(*pebble.Batch) error, publish func(seq uint64)) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := st.begin(); err != nil {
-		return err
-	}
-	if err := st.down(); err != nil {
-		st.calls.Done()
-		return err
-	}
-	done := make(chan error, 1)
-	go func() {
-		defer st.calls.Done() // Close waits for it
-		done <- func() error {
-			b := st.db.NewBatch()
-			st.order.Lock()
-			err := st.broken()
-			if err == nil {
-				err = stage(b)
-			}
-			if err != nil {
-				st.order.Unlock()
-				b.Close()
-				return err
-			}
-			seq, err := st.place(b)
-			st.order.Unlock()
-			if err != nil {
-				return st.fail(err)
-			}
-			if err := st.await(b); err != nil {
-				return err
-			}
-			st.mu.Lock()
-			defer st.mu.Unlock()
-			publish(seq)
-			return nil
-		}()
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", session.ErrStore, context.Cause(ctx))
-	}
-}
-
 // Create commits a new session. See session.Store.
 func (st *Store) Create(ctx context.Context, r session.Record, first session.Wire) (session.Token, error) {
 	last, _, err := first.Check(0)
@@ -314,22 +286,22 @@ func (st *Store) Create(ctx context.Context, r session.Record, first session.Wir
 	if err := st.down(); err != nil {
 		return 0, err
 	}
-	if st.room.full.Load() {
-		return 0, session.ErrNoSpace
-	}
 	r.Checkpoint = keep(r.Checkpoint)
-	r.Info.Spec.Metadata = maps.Clone(r.Info.Spec.Metadata)
-	value, err := appendInfo(nil, r.Format, r.Info)
+	value, err := appendInfo(nil, r.Info)
 	if err != nil {
 		return 0, err
 	}
+	given := appendGiven(nil, r.Info.Spec.Source)
+	if size := int64(len(value) + len(given) + len(first) + len(r.Checkpoint.Held)); size > st.ballast.room(size) {
+		return 0, session.ErrNoSpace
+	}
 	e := &entry{
-		info:   &info{r.Format, r.WithoutGiven().Info},
+		info:   &info{r.WithoutGiven().Info},
 		staged: state{1, r.State, r.Last, int64(len(first)), r.Checkpoint},
 	}
 	frames := append(session.Wire(nil), first...) // ctx may be done before the commit
 	var c change
-	err = st.commit(ctx, func(b *pebble.Batch) error {
+	err = st.tryCommit(ctx, func(b *pebble.Batch) error {
 		id := r.Info.ID
 		if _, err := st.stage(id); err == nil || !errors.Is(err, session.ErrNotFound) {
 			if gone, ok := errors.AsType[*session.GoneError](err); err == nil || ok && gone != nil {
@@ -337,12 +309,8 @@ func (st *Store) Create(ctx context.Context, r session.Record, first session.Wir
 			}
 			return err
 		}
-		if r.Format > st.newest {
-			st.newest = r.Format
-			b.Set(formatKey, binary.AppendUvarint([]byte{codec}, uint64(r.Format)), nil)
-		}
 		b.Set(appendRecordKey(nil, id, partInfo), value, nil)
-		b.Set(appendIDKey(nil, prefixGiven, id), appendGiven(nil, r.Info.Spec.Source), nil)
+		b.Set(appendIDKey(nil, prefixGiven, id), given, nil)
 		b.Set(appendListingKey(nil, r.Info.Principal, e.created(), id), nil, nil)
 		e.put(b, nil, &session.Batch{ID: id, Last: r.Last, Frames: frames})
 		c = st.pin(e)
@@ -358,7 +326,7 @@ func (st *Store) Create(ctx context.Context, r session.Record, first session.Wir
 func (st *Store) Acquire(ctx context.Context, id session.ID) (session.Record, error) {
 	var c change
 	var r session.Record
-	err := st.commit(ctx, func(b *pebble.Batch) error {
+	err := st.tryCommit(ctx, func(b *pebble.Batch) error {
 		e, err := st.stage(id)
 		if err != nil {
 			return err
@@ -389,8 +357,8 @@ func (st *Store) Acquire(ctx context.Context, id session.ID) (session.Record, er
 // Remove leaves a tombstone of the session. See session.Store.
 func (st *Store) Remove(ctx context.Context, id session.ID, why session.GoneReason) error {
 	var e *entry
-	var freed hole
-	return st.commit(ctx, func(b *pebble.Batch) (err error) {
+	var freed removedSpan
+	return st.tryCommit(ctx, func(b *pebble.Batch) (err error) {
 		if e, err = st.stage(id); err != nil {
 			return err
 		}
@@ -400,7 +368,7 @@ func (st *Store) Remove(ctx context.Context, id session.ID, why session.GoneReas
 		}
 		who := e.info.info.Principal
 		gone := &session.GoneError{Principal: who, Reason: why}
-		if err := st.bury(st.db, b, id, gone); err != nil {
+		if err := st.tombstones.put(st.db, b, id, gone); err != nil {
 			return err
 		}
 		for _, name := range names {
@@ -411,11 +379,11 @@ func (st *Store) Remove(ctx context.Context, id session.ID, why session.GoneReas
 		b.Delete(appendRecordKey(nil, id, partState), nil)
 		b.Delete(appendIDKey(nil, prefixGiven, id), nil)
 		b.Delete(appendListingKey(nil, who, e.created(), id), nil)
-		freed = hole{
+		freed = removedSpan{
 			appendFramesKey(nil, e.created(), id, 0), appendFramesKey(nil, e.created(), id, session.MaxFrameID+1), e.staged.bytes,
 		}
 		b.DeleteRange(freed.low, freed.high, nil)
-		e.buried = gone
+		e.leaving = gone
 		before := st.db.NewSnapshot()
 		st.pin(e)
 		st.mu.Lock()
@@ -423,12 +391,12 @@ func (st *Store) Remove(ctx context.Context, id session.ID, why session.GoneReas
 		st.mu.Unlock()
 		return nil
 	}, func(uint64) {
-		e.gone = e.buried
+		e.gone = e.leaving
 		e.before.Close()
 		e.before = nil
 		delete(st.removing, id)
 		st.unpin(e)
-		st.hole.join(freed)
+		st.removed.join(freed)
 	})
 }
 
@@ -442,8 +410,8 @@ func (st *Store) Bind(ctx context.Context, who session.Principal, name string, i
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return session.ID{}, fmt.Errorf("%w: %w", session.ErrStore, context.Cause(ctx))
-		case <-st.done:
+			return session.ID{}, cancelled(ctx)
+		case <-st.shield.closing:
 			return session.ID{}, errClosed
 		}
 	}
@@ -453,7 +421,7 @@ func (st *Store) Bind(ctx context.Context, who session.Principal, name string, i
 // its way.
 func (st *Store) bind(ctx context.Context, a alias, id session.ID) (bound session.ID, wait chan struct{}, err error) {
 	done := make(chan struct{})
-	err = st.commit(ctx, func(b *pebble.Batch) error {
+	err = st.tryCommit(ctx, func(b *pebble.Batch) error {
 		e, err := st.stage(id)
 		if err != nil {
 			return err
@@ -494,53 +462,4 @@ func (st *Store) bind(ctx context.Context, a alias, id session.ID) (bound sessio
 		return session.ID{}, nil, err
 	}
 	return id, nil, nil
-}
-
-// graves are the tombstones that there are: their numbers run from first to
-// next, and each new one beyond most drops the first.
-type graves struct {
-	first, next, most uint64
-}
-
-// recover reads the numbers from the database.
-func (g *graves) recover(db *pebble.DB) error {
-	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixOrder}, UpperBound: []byte{prefixOrder + 1}})
-	if err != nil {
-		return err
-	}
-	defer iter.Close()
-	if iter.First() {
-		var ok1, ok2 bool
-		g.first, ok1 = parseOrderKey(iter.Key())
-		iter.Last()
-		g.next, ok2 = parseOrderKey(iter.Key())
-		if !ok1 || !ok2 {
-			return fmt.Errorf("%w: the order of its tombstones", errCorrupt)
-		}
-		g.next++
-	}
-	return iter.Error()
-}
-
-// bury adds a tombstone to b, and the end of the oldest if there are too many.
-func (g *graves) bury(db *pebble.DB, b *pebble.Batch, id session.ID, gone *session.GoneError) error {
-	first := g.first
-	for ; g.next-first >= g.most; first++ {
-		key := appendOrderKey(nil, first)
-		value, closer, err := db.Get(key)
-		if errors.Is(err, pebble.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		b.Delete(key, nil)
-		b.Delete(append([]byte{prefixGrave}, value...), nil)
-		closer.Close()
-	}
-	b.Set(appendIDKey(nil, prefixGrave, id), appendGrave(nil, gone), nil)
-	b.Set(appendOrderKey(nil, g.next), id[:], nil)
-	g.first = first
-	g.next++
-	return nil
 }

@@ -61,7 +61,7 @@ func (torn tail) open(t *testing.T, level session.Level, log []byte) (session.Fr
 	t.Helper()
 	disk := torn.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
 	writeAll(t, disk, torn.name, log)
-	st, err := pebblestore.Open("data", pebblestore.Options{Level: level}.Quick().OnFS(disk))
+	st, err := pebblestore.Open(t.Context(), "data", pebblestore.Options{Level: level}.Quick().OnFS(disk))
 	if err != nil {
 		return 0, err
 	}
@@ -267,7 +267,7 @@ func TestCrash(t *testing.T) {
 			}
 			l.wait()
 			for i, m := range moments {
-				st, err := pebblestore.Open("data", pebblestore.Options{Level: test.level}.Quick().OnFS(m.disk))
+				st, err := pebblestore.Open(t.Context(), "data", pebblestore.Options{Level: test.level}.Quick().OnFS(m.disk))
 				if err != nil {
 					t.Errorf("Open after the crash at moment %d = %v", i, err)
 					continue

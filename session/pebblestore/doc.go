@@ -17,7 +17,11 @@
 //	b id name                  nothing: the aliases of a session
 //	t id                       the tombstone of a session that was removed
 //	o number                   the id of a tombstone: the lowest number is the oldest
-//	m f                        the newest Record.Format of any session
+//	m f                        the newest format of any value
+//
+// Values begin with the format they are written in: see format. The number in
+// the marker is another: it is raised only when what stands where in the
+// directory, beside the database, is no longer as above.
 //
 // So a replay is one seek and a scan, and sessions that end their time
 // together lie together: the room of expired ones comes back as whole tables.
@@ -49,8 +53,11 @@
 //
 // # A disk that fails
 //
-// See shield and room: logs wait for the disk, and a ballast keeps enough room
-// for sessions to end.
+// See shield and ballast: logs wait for the disk, and a ballast keeps enough
+// room for sessions to end. What is larger than a part of the ballast is held
+// against what is free before it is written. A failure inside Pebble, which
+// leaves open what is committed, ends all commits until the store is opened
+// again.
 //
 // # Room
 //
@@ -60,6 +67,7 @@
 //
 // # Locks
 //
-// Store.order before Store.mu; shield.mu and room.mu are leaves. Only order
-// and room.mu are held over I/O, and no reader takes them.
+// Store.order before Store.mu; shield.mu and ballast.mu are leaves. Only order
+// and ballast.mu are held over I/O, and no reader takes them. What is logged
+// with one of them held, or by Pebble with its own, goes through a queue.
 package pebblestore

@@ -65,12 +65,12 @@ func RecodeInfo(value []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return appendInfo(nil, in.format, in.info)
+	return appendInfo(nil, in.info)
 }
 
 // SomeInfo returns the value of an info.
 func SomeInfo(r session.Record) []byte {
-	value, err := appendInfo(nil, r.Format, r.Info)
+	value, err := appendInfo(nil, r.Info)
 	if err != nil {
 		panic(err)
 	}
@@ -121,3 +121,9 @@ func (st *Store) OnTheirWay() int {
 	}
 	return n
 }
+
+// Format is the version of what the store writes.
+const Format = format
+
+// RaiseFormat makes the store one that a later version has opened.
+func (st *Store) RaiseFormat() error { return st.db.Set(formatKey, []byte{format + 1}, nil) }

@@ -8,15 +8,15 @@ import (
 
 // The first byte of a key says what is under it: see the package comment.
 const (
-	prefixAlias   = 'a' // principal, name → id
-	prefixBound   = 'b' // id, name → nothing
-	prefixGiven   = 'c' // id → what the source was given
-	prefixFrames  = 'f' // created, id, last frame → frames
-	prefixListing = 'l' // principal, created, id → nothing
-	prefixMeta    = 'm'
-	prefixOrder   = 'o' // number of a tombstone → id
-	prefixRecord  = 'r' // id, part → part of a record
-	prefixGrave   = 't' // id → tombstone
+	prefixAlias     = 'a' // principal, name → id
+	prefixBound     = 'b' // id, name → nothing
+	prefixGiven     = 'c' // id → what the source was given
+	prefixFrames    = 'f' // created, id, last frame → frames
+	prefixListing   = 'l' // principal, created, id → nothing
+	prefixMeta      = 'm'
+	prefixOrder     = 'o' // number of a tombstone → id
+	prefixRecord    = 'r' // id, part → part of a record
+	prefixTombstone = 't' // id → tombstone
 )
 
 // The parts of a record, in the order of their keys.
@@ -30,7 +30,7 @@ const (
 	framesSize = 1 + 8 + idSize + 8 // of a frames key
 )
 
-// formatKey holds the newest format that any record has had.
+// formatKey holds the format of the newest value that there may be: see format.
 var formatKey = []byte{prefixMeta, 'f'}
 
 func appendRecordKey(dst []byte, id session.ID, part byte) []byte {

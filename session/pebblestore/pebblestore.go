@@ -31,8 +31,7 @@ const (
 	// openTables bounds how many tables are open at a time.
 	openTables = 500
 
-	// maxTombstones bounds how many removed sessions are remembered.
-	maxTombstones = 100_000
+	ownerOnly = 0o700 // mode of a new data directory
 
 	// watchEvery is how often the store looks at its disk.
 	watchEvery = time.Second
@@ -63,7 +62,6 @@ const (
 	markerText     = "tokenrelay data directory, format "
 	markerFormat   = 1
 	markerUnready  = ", being created"
-	ownerOnly      = 0o700
 	maxMarkerBytes = 200
 )
 
@@ -106,63 +104,61 @@ func (o Options) withDefaults() Options {
 
 // A Store keeps sessions in a directory. See the package comment.
 type Store struct {
-	dir    string
-	level  session.Level
-	shield *shield
-	room   *room
-	db     *pebble.DB
-	lock   io.Closer
-	disk   atomic.Int64 // bytes that Pebble's files take
-	calls  sync.WaitGroup
-	done   <-chan struct{} // closed by stop
-	stop   func()          // called by Close: ends the store's own goroutines
-	watch  time.Duration
+	level   session.Level
+	logger  *slog.Logger // it never waits
+	log     queue        // where logger leads
+	shield  *shield
+	ballast *ballast
+	db      *pebble.DB
+	lock    io.Closer
+	disk    atomic.Int64 // bytes that Pebble's files take
+	calls   sync.WaitGroup
+	stop    context.CancelFunc // closes shield.closing, and ends the store's own goroutines
+	watch   time.Duration
 
-	order sync.Mutex // held by whoever puts a commit into its place; guards the fields below
-	graves
-	newest int // format of any record
+	order      sync.Mutex // held by whoever puts a commit into its place; guards the fields below
+	tombstones tombstones
+	seq        uint64 // of the last commit that was put into its place
 
 	mu       sync.RWMutex // guards the fields below and what they point to; held over no I/O
 	entries  map[session.ID]*entry
 	removing map[session.ID]*entry // those of entries whose removal is on its way
 	binding  map[alias]binding
-	seq      uint64 // of the last commit that was put into its place
-	hole     hole   // where the room of removed sessions may be had back
+	removed  removedSpan // where the room of removed sessions may be had back
 	closed   bool
-	failed   error // why no commit can follow: a failure inside Pebble
+	failure  error // why no commit can follow: a failure inside Pebble
 }
 
 // Open opens the data directory, which it makes if it is not there. A
 // directory that holds something else, or that a later version wrote, is
 // refused and left as it is; an error that wraps ErrLocked says that another
-// process has it open. Open waits while the disk does not take writes. The
-// store looks after its disk in goroutines of its own, for which Close waits.
-func Open(dir string, o Options) (*Store, error) {
+// process has it open. Open waits while the disk does not take writes, until
+// ctx is done: the error wraps its cause then. The store looks after its disk
+// in goroutines of its own, for which Close waits.
+func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
 	if o.Level != session.LevelPower && o.Level != session.LevelProcess {
 		return nil, fmt.Errorf("a store on disk cannot have the level %q", o.Level)
 	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("open the data directory: %w", context.Cause(ctx))
+	}
 	if err := o.fs.MkdirAll(dir, ownerOnly); err != nil {
 		return nil, fmt.Errorf("open the data directory: %w", err)
 	}
-	fresh, err := inspect(o.fs, dir)
-	if err != nil {
+	// First without the lock: a directory that is not ours gets no lock file.
+	if _, err := inspect(o.fs, dir); err != nil {
 		return nil, err
 	}
 	lock, err := lockDir(o.fs, dir)
 	if err != nil {
 		return nil, err
 	}
-	st, err := open(dir, fresh, o)
+	st, err := open(ctx, dir, lock, o)
 	if err != nil {
 		lock.Close()
 		return nil, err
 	}
-	st.lock = lock
-	ctx, stop := context.WithCancel(context.Background())
-	st.done, st.stop = ctx.Done(), stop
-	st.calls.Go(func() { st.watchDisk(ctx) })
-	st.calls.Go(func() { st.reclaim(ctx) })
 	return st, nil
 }
 
@@ -244,52 +240,95 @@ func syncDir(under vfs.FS, dir string) error {
 }
 
 // open opens what Open has locked.
-func open(dir string, fresh bool, o Options) (*Store, error) {
-	st := &Store{
-		dir: dir, level: o.Level, watch: o.watch,
-		room:     &room{fs: o.fs, dir: dir, logger: o.Logger, size: o.ballast},
-		graves:   graves{most: o.tombstones},
-		entries:  make(map[session.ID]*entry),
-		removing: make(map[session.ID]*entry),
-		binding:  make(map[alias]binding),
+func open(ctx context.Context, dir string, lock io.Closer, o Options) (*Store, error) {
+	fresh, err := inspect(o.fs, dir) // whoever had the lock may have made it meanwhile
+	if err != nil {
+		return nil, err
 	}
-	st.shield = newShield(o.fs, o.Level, st.room, o.Logger)
+	path := o.fs.PathJoin(dir, dbName)
+	if err := prepare(o.fs, dir, path, fresh); err != nil {
+		return nil, err
+	}
+	log := newQueue(o.Logger.Handler())
+	logger := slog.New(log)
+	running, stop := context.WithCancel(context.Background())
+	st := &Store{
+		level: o.Level, logger: logger, log: log, lock: lock, stop: stop, watch: o.watch,
+		ballast:    &ballast{fs: o.fs, dir: dir, logger: logger, size: o.ballast},
+		tombstones: tombstones{most: o.tombstones},
+		entries:    make(map[session.ID]*entry),
+		removing:   make(map[session.ID]*entry),
+		binding:    make(map[alias]binding),
+	}
+	st.shield = newShield(o.fs, o.Level, st.ballast, logger, running.Done())
 	if o.retry > 0 {
 		st.shield.soon, st.shield.later = o.retry, o.retry
 	}
-	path := o.fs.PathJoin(dir, dbName)
-	if fresh {
-		// What an earlier attempt left holds nothing that was acknowledged.
-		err := writeMarker(o.fs, dir, markerUnready)
-		if err == nil {
-			err = o.fs.RemoveAll(path)
+	st.ballast.find()
+	waits := context.AfterFunc(ctx, stop)
+	err = st.load(dir, path, fresh, o)
+	if !waits() { // stop was called
+		err = fmt.Errorf("open the data directory %s: %w", dir, context.Cause(ctx))
+		if gaveUp := st.shield.gaveUp(); gaveUp != nil {
+			err = fmt.Errorf("%w, and until then %w", err, gaveUp)
 		}
-		if err == nil {
-			err = syncDir(o.fs, o.fs.PathDir(dir))
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("make the data directory: %w", err)
-		}
-	} else if _, err := o.fs.Stat(path); err != nil {
-		return nil, damaged(dir, err)
 	}
-	st.room.find()
+	if err != nil {
+		stop()
+		if st.db != nil {
+			st.db.Close() // err says more
+		}
+		log.close()
+		return nil, err
+	}
+	st.ballast.restore()
+	st.measure()
+	st.calls.Go(func() { st.watchDisk(running) })
+	st.calls.Go(func() { st.reclaim(running) })
+	return st, nil
+}
+
+// prepare makes the ground for a fresh database, or looks that there is one.
+func prepare(under vfs.FS, dir, path string, fresh bool) error {
+	if !fresh {
+		if _, err := under.Stat(path); err != nil {
+			return damaged(dir, err)
+		}
+		return nil
+	}
+	// What an earlier attempt left holds nothing that was acknowledged.
+	err := writeMarker(under, dir, markerUnready)
+	if err == nil {
+		err = under.RemoveAll(path)
+	}
+	if err == nil {
+		err = syncDir(under, under.PathDir(dir))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	return nil
+}
+
+// load opens the database, and makes a fresh one complete.
+func (st *Store) load(dir, path string, fresh bool, o Options) error {
 	if err := st.openDB(path, fresh, o); err != nil {
 		if fresh {
-			return nil, fmt.Errorf("make the data directory: %w", err)
+			return fmt.Errorf("make the data directory: %w", err)
 		}
-		return nil, damaged(dir, err)
+		return damaged(dir, err)
 	}
 	err := st.recover()
+	if err == nil {
+		err = st.shield.gaveUp() // then not all of it is on the disk
+	}
 	if err == nil && fresh {
 		err = writeMarker(o.fs, dir, "")
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open the data directory %s: %w", dir, err), st.db.Close())
+		return fmt.Errorf("open the data directory %s: %w", dir, err)
 	}
-	st.room.restore()
-	st.measure()
-	return st, nil
+	return nil
 }
 
 func damaged(dir string, err error) error {
@@ -297,6 +336,7 @@ func damaged(dir string, err error) error {
 }
 
 func (st *Store) openDB(path string, fresh bool, o Options) error {
+	log := st.logger
 	cache := pebble.NewCache(cacheSize)
 	defer cache.Unref()
 	format := formatPower
@@ -309,7 +349,7 @@ func (st *Store) openDB(path string, fresh bool, o Options) error {
 		ErrorIfExists:      fresh,
 		ErrorIfNotExists:   !fresh,
 		FormatMajorVersion: format,
-		Logger:             logger{o.Logger},
+		Logger:             logger{log, o.Logger},
 		MaxOpenFiles:       openTables,
 		MemTableSize:       o.memTable,
 		// Commits wait for a flush when four memtables are full, and never for
@@ -321,10 +361,10 @@ func (st *Store) openDB(path string, fresh bool, o Options) error {
 		EventListener: &pebble.EventListener{
 			// All are called with Pebble's own locks held.
 			BackgroundError: func(err error) {
-				o.Logger.Debug("pebble: background error", "error", err)
+				log.Debug("pebble: background error", "error", err)
 			},
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				o.Logger.Error("the store is damaged", "error", info.Details)
+				log.Error("the store is damaged", "error", info.Details)
 			},
 			FlushEnd: func(info pebble.FlushInfo) {
 				if info.Err == nil {
@@ -344,34 +384,43 @@ func (st *Store) openDB(path string, fresh bool, o Options) error {
 		p.Levels[i].BlockSize = blockSize
 	}
 	db, err := pebble.Open(path, p)
-	st.db = db
+	if err == nil {
+		st.db = db
+	}
 	return err
 }
 
-// recover reads what the store must know before it can be used.
+// recover reads what the store must know before it can be used, and notes the
+// format that it will write.
 func (st *Store) recover() error {
 	value, closer, err := st.db.Get(formatKey)
+	newest := byte(0)
 	switch {
 	case err == nil:
 		d := newDecoder(value)
-		st.newest = int(d.uvarint())
+		newest = d.format
 		closer.Close()
-		if d.end() != nil {
-			return fmt.Errorf("%w: the format of its records", errCorrupt)
+		if d.bad && newest <= format {
+			return fmt.Errorf("%w: the format of its values", errCorrupt)
 		}
 	case !errors.Is(err, pebble.ErrNotFound):
 		return err
 	}
-	if st.newest > session.StoreFormat {
-		return fmt.Errorf("it holds sessions of format %d, and this version of tokenrelay knows formats up to %d: use the version that wrote them, or a later one", st.newest, session.StoreFormat)
+	if newest > format {
+		return fmt.Errorf("it holds values of format %d, and this version knows formats up to %d: they were %w", newest, format, errLater)
 	}
-	return st.graves.recover(st.db)
+	if newest < format {
+		if err := st.db.Set(formatKey, []byte{format}, pebble.Sync); err != nil {
+			return err
+		}
+	}
+	return st.tombstones.recover(st.db)
 }
 
 // Close lets the calls that run come to their end, and closes the store. It
 // waits for no disk that does not take writes: calls that do fail then, and
 // whether what they were to commit is there shows when the store is opened
-// again.
+// again, and the error that Close returns is why.
 func (st *Store) Close() error {
 	st.mu.Lock()
 	if st.closed {
@@ -380,19 +429,19 @@ func (st *Store) Close() error {
 	}
 	st.closed = true
 	st.mu.Unlock()
-	st.shield.close()
 	st.stop()
 	st.calls.Wait()
-	err := st.db.Close()
-	if st.shield.abandoned.Load() {
-		err = cmp.Or(err, fmt.Errorf("%w: the disk did not take writes", session.ErrStore))
-	}
-	return cmp.Or(err, st.lock.Close())
+	err := cmp.Or(st.db.Close(), st.shield.gaveUp(), st.lock.Close())
+	st.log.close()
+	return err
 }
 
-// begin lets a call in, unless the store is closed. Who is let in calls
-// st.calls.Done.
-func (st *Store) begin() error {
+// begin lets a call in, unless ctx is done or the store is closed. Who is let
+// in calls st.calls.Done.
+func (st *Store) begin(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return cancelled(ctx)
+	}
 	st.mu.RLock()
 	defer st.mu.RUnlock()
 	if st.closed {
@@ -402,13 +451,17 @@ func (st *Store) begin() error {
 	return nil
 }
 
+func cancelled(ctx context.Context) error {
+	return fmt.Errorf("%w: %w", session.ErrStore, context.Cause(ctx))
+}
+
 // Level is what the Options said.
 func (st *Store) Level() session.Level { return st.level }
 
 // Stat returns how the store is doing. Disk is at most a second or so old.
 func (st *Store) Stat() session.StoreStat {
 	stat := session.StoreStat{Err: st.down(), Disk: st.disk.Load()}
-	if stat.Err == nil && st.room.full.Load() {
+	if stat.Err == nil && st.ballast.full.Load() {
 		stat.Err = session.ErrNoSpace
 	}
 	return stat
@@ -416,10 +469,7 @@ func (st *Store) Stat() session.StoreStat {
 
 // down is why nothing can be committed at the moment, or nil.
 func (st *Store) down() error {
-	st.mu.RLock()
-	failed := st.failed
-	st.mu.RUnlock()
-	return cmp.Or(failed, st.shield.err())
+	return cmp.Or(st.failed(), st.shield.down())
 }
 
 // watchDisk looks at the disk until the store is closed.
@@ -432,7 +482,7 @@ func (st *Store) watchDisk(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		st.room.restore()
+		st.ballast.restore()
 		st.measure()
 	}
 }
@@ -441,7 +491,10 @@ func (st *Store) measure() { st.disk.Store(int64(st.db.Metrics().DiskSpaceUsage(
 
 // A logger passes on what Pebble logs. Its files are its own affair; what
 // matters of them the shield logs.
-type logger struct{ *slog.Logger }
+type logger struct {
+	*slog.Logger              // it never waits
+	last         *slog.Logger // for when nothing else follows
+}
 
 func (l logger) Infof(format string, args ...any) {
 	if l.Enabled(context.Background(), slog.LevelDebug) {
@@ -456,6 +509,6 @@ func (l logger) Errorf(format string, args ...any) {
 // Fatalf ends the process: Pebble calls it when it finds itself in a state
 // that cannot be, and must not be returned to.
 func (l logger) Fatalf(format string, args ...any) {
-	l.Error("pebble", "message", fmt.Sprintf(format, args...))
+	l.last.Error("pebble", "message", fmt.Sprintf(format, args...))
 	os.Exit(1)
 }

@@ -35,7 +35,7 @@ func readRecord(it *pebble.Iterator, id session.ID) (*info, state, error) {
 		in, s, err := readParts(it, id)
 		return in, s, err
 	}
-	key = appendIDKey(nil, prefixGrave, id)
+	key = appendIDKey(nil, prefixTombstone, id)
 	found := it.SeekGE(key) && bytes.Equal(it.Key(), key)
 	if err := it.Error(); err != nil {
 		return nil, state{}, fmt.Errorf("session %s…: %w", short(id), err)
@@ -43,7 +43,7 @@ func readRecord(it *pebble.Iterator, id session.ID) (*info, state, error) {
 	if !found {
 		return nil, state{}, session.ErrNotFound
 	}
-	gone, err := parseGrave(it.Value())
+	gone, err := parseTombstone(it.Value())
 	if err != nil {
 		return nil, state{}, fmt.Errorf("the tombstone of session %s…: %w", short(id), err)
 	}
@@ -110,15 +110,15 @@ func (st *Store) entryView(id session.ID) (v view, err error) {
 }
 
 // Load returns the session's record. See session.Store.
-func (st *Store) Load(_ context.Context, id session.ID) (session.Record, error) {
-	if err := st.begin(); err != nil {
+func (st *Store) Load(ctx context.Context, id session.ID) (session.Record, error) {
+	if err := st.begin(ctx); err != nil {
 		return session.Record{}, err
 	}
 	defer st.calls.Done()
-	return st.load(id)
+	return st.record(id)
 }
 
-func (st *Store) load(id session.ID) (session.Record, error) {
+func (st *Store) record(id session.ID) (session.Record, error) {
 	v, err := st.view(id)
 	if err != nil {
 		return session.Record{}, err
@@ -128,8 +128,8 @@ func (st *Store) load(id session.ID) (session.Record, error) {
 }
 
 // Read returns frames past after. See session.Store.
-func (st *Store) Read(_ context.Context, id session.ID, after session.FrameID, size int) (session.Wire, error) {
-	if err := st.begin(); err != nil {
+func (st *Store) Read(ctx context.Context, id session.ID, after session.FrameID, size int) (session.Wire, error) {
+	if err := st.begin(ctx); err != nil {
 		return nil, err
 	}
 	defer st.calls.Done()
@@ -210,7 +210,7 @@ func missing(id session.ID, after session.FrameID) error {
 // Records yields all records. See session.Store.
 func (st *Store) Records(ctx context.Context) iter.Seq2[session.Record, error] {
 	return func(yield func(session.Record, error) bool) {
-		if err := st.begin(); err != nil {
+		if err := st.begin(ctx); err != nil {
 			yield(session.Record{}, err)
 			return
 		}
@@ -237,8 +237,8 @@ func (st *Store) Records(ctx context.Context) iter.Seq2[session.Record, error] {
 			}
 		}
 		for ok := it.First(); ok; ok = it.Next() {
-			if err := ctx.Err(); err != nil {
-				yield(session.Record{}, err)
+			if ctx.Err() != nil {
+				yield(session.Record{}, cancelled(ctx))
 				return
 			}
 			id, part, valid := parseRecordKey(it.Key())
@@ -265,11 +265,14 @@ func (st *Store) Records(ctx context.Context) iter.Seq2[session.Record, error] {
 }
 
 // List returns a page of one principal's records. See session.Store.
-func (st *Store) List(_ context.Context, who session.Principal, after session.Cursor, limit int) ([]session.Record, error) {
-	if err := st.begin(); err != nil {
+func (st *Store) List(ctx context.Context, who session.Principal, after session.Cursor, limit int) ([]session.Record, error) {
+	if err := st.begin(ctx); err != nil {
 		return nil, err
 	}
 	defer st.calls.Done()
+	if limit <= 0 {
+		return nil, nil
+	}
 	prefix := appendListingPrefix(nil, who)
 	from := append(bytes.Clone(prefix), bytes.Repeat([]byte{0xff}, 8+idSize+1)...)
 	if after != (session.Cursor{}) {
@@ -300,7 +303,7 @@ func (st *Store) List(_ context.Context, who session.Principal, after session.Cu
 		if seen[id] {
 			continue
 		}
-		r, err := st.load(id)
+		r, err := st.record(id)
 		if _, gone := errors.AsType[*session.GoneError](err); gone || errors.Is(err, session.ErrNotFound) {
 			continue // it came or went just now
 		}
@@ -341,8 +344,8 @@ func (st *Store) names(id session.ID) (names []string, err error) {
 }
 
 // Resolve returns the session that an alias is bound to. See session.Store.
-func (st *Store) Resolve(_ context.Context, who session.Principal, name string) (session.ID, error) {
-	if err := st.begin(); err != nil {
+func (st *Store) Resolve(ctx context.Context, who session.Principal, name string) (session.ID, error) {
+	if err := st.begin(ctx); err != nil {
 		return session.ID{}, err
 	}
 	defer st.calls.Done()

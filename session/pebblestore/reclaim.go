@@ -21,21 +21,21 @@ const (
 	reclaimPart  = 4
 )
 
-// A hole is a range of frames keys in which sessions were removed.
-type hole struct {
+// A removedSpan is a range of frames keys in which sessions were removed.
+type removedSpan struct {
 	low, high []byte
 	bytes     int64 // of frames that were removed
 }
 
-// join makes h the range of both.
-func (h *hole) join(other hole) {
-	if h.low == nil || bytes.Compare(other.low, h.low) < 0 {
-		h.low = other.low
+// join makes r the range of both.
+func (r *removedSpan) join(other removedSpan) {
+	if r.low == nil || bytes.Compare(other.low, r.low) < 0 {
+		r.low = other.low
 	}
-	if bytes.Compare(other.high, h.high) > 0 {
-		h.high = other.high
+	if bytes.Compare(other.high, r.high) > 0 {
+		r.high = other.high
 	}
-	h.bytes += other.bytes
+	r.bytes += other.bytes
 }
 
 // reclaim gives the room of removed sessions back until ctx is done.
@@ -50,22 +50,22 @@ func (st *Store) reclaim(ctx context.Context) {
 		}
 		wait = every
 		st.mu.Lock()
-		h := st.hole
+		span := st.removed
 		st.mu.Unlock()
-		if h.bytes < reclaimAtLeast || st.shield.err() != nil {
+		if span.bytes < reclaimAtLeast || st.shield.down() != nil {
 			continue
 		}
-		used, err := st.db.EstimateDiskUsage(h.low, h.high)
-		if err != nil || uint64(h.bytes)*reclaimWorth < used {
+		used, err := st.db.EstimateDiskUsage(span.low, span.high)
+		if err != nil || uint64(span.bytes)*reclaimWorth < used {
 			continue
 		}
 		st.mu.Lock()
-		h, st.hole = st.hole, hole{}
+		span, st.removed = st.removed, removedSpan{}
 		st.mu.Unlock()
 		began := time.Now()
-		if err := st.db.Compact(ctx, h.low, h.high, false); err != nil {
+		if err := st.db.Compact(ctx, span.low, span.high, false); err != nil {
 			st.mu.Lock()
-			st.hole.join(h)
+			st.removed.join(span)
 			st.mu.Unlock()
 		}
 		wait = max(every, reclaimPart*time.Since(began))

@@ -12,11 +12,26 @@ import (
 	"tokenrelay/session"
 )
 
-// codec is the version of what this file writes; it is the first byte of each
-// value.
-const codec = 1
+// format is the version of what this package writes: of the layout of values,
+// of what session.Info and session.Checkpoint mean, and of the wire form of
+// frames. It is the first byte of each value but frames, ids and empty ones.
+// Values keep the format they were written in until they are written again.
+// The store notes the newest of them under formatKey when it is opened; so a
+// version of this package that does not know it refuses the store.
+//
+// What comes to a value later is appended to it, with a format that is one
+// higher; its parse function reads it if the decoder's format says that it is
+// there, and else leaves what older values mean, such as zero:
+//
+//	if d.format >= 2 {
+//		c.New = d.varint()
+//	}
+const format = 1
 
-var errCorrupt = errors.New("the store is damaged")
+var (
+	errCorrupt = errors.New("the store is damaged")
+	errLater   = errors.New("written by a later version of tokenrelay: use that version, or one that came after it")
+)
 
 // A state is what changes about a session.
 type state struct {
@@ -28,14 +43,11 @@ type state struct {
 }
 
 // An info is what never changes, without what the source was given.
-type info struct {
-	format int
-	info   session.Info
-}
+type info struct{ info session.Info }
 
 func (in *info) record(s state) session.Record {
 	return session.Record{
-		Format: in.format, Info: in.info,
+		Info:  in.info,
 		Token: s.token, State: s.state, Last: s.last, Bytes: s.bytes, Checkpoint: s.checkpoint,
 	}
 }
@@ -67,7 +79,7 @@ func appendState(dst []byte, s *state) []byte {
 	set(hasInput, c.Usage.Input != nil)
 	set(hasOutput, c.Usage.Output != nil)
 
-	dst = append(dst, codec, has)
+	dst = append(dst, format, has)
 	dst = binary.AppendUvarint(dst, uint64(s.token))
 	dst = appendString(dst, string(s.state))
 	dst = binary.AppendUvarint(dst, uint64(s.last))
@@ -142,8 +154,11 @@ func parseState(value []byte) (s state, err error) {
 	if has&hasOutput != 0 {
 		c.Usage.Output = new(d.varint())
 	}
-	if has&^hasAny != 0 || s.token == 0 || d.end() != nil {
-		return state{}, fmt.Errorf("%w: a session's state", errCorrupt)
+	if has&^hasAny != 0 || s.token == 0 {
+		d.bad = true
+	}
+	if err := d.end(); err != nil {
+		return state{}, fmt.Errorf("%w: a session's state", err)
 	}
 	return s, nil
 }
@@ -151,7 +166,6 @@ func parseState(value []byte) (s state, err error) {
 // A storedInfo is the JSON of an info. The id stands in the key, and the
 // principal before the JSON: it need not be valid UTF-8.
 type storedInfo struct {
-	Format         int
 	Created        int64 // in milliseconds UTC
 	Spec           session.Spec
 	EncodingSource session.EncodingSource `json:",omitempty"`
@@ -160,12 +174,12 @@ type storedInfo struct {
 	Size           int64
 }
 
-func appendInfo(dst []byte, format int, in session.Info) ([]byte, error) {
-	dst = appendString(append(dst, codec), string(in.Principal))
+func appendInfo(dst []byte, in session.Info) ([]byte, error) {
+	dst = appendString(append(dst, format), string(in.Principal))
 	spec := in.Spec
 	spec.Source.Text, spec.Source.Prompt, spec.Source.Messages = "", "", nil
 	text, err := json.Marshal(storedInfo{
-		Format: format, Created: in.Created.UnixMilli(), Spec: spec,
+		Created: in.Created.UnixMilli(), Spec: spec,
 		EncodingSource: in.EncodingSource, Unicode: in.Unicode, Generator: in.Generator, Size: in.Size,
 	})
 	return append(dst, text...), err
@@ -175,21 +189,22 @@ func parseInfo(id session.ID, value []byte) (*info, error) {
 	d := newDecoder(value)
 	who := d.string()
 	var in storedInfo
-	if d.bad || json.Unmarshal(d.rest, &in) != nil {
-		return nil, fmt.Errorf("%w: the record of session %s…", errCorrupt, short(id))
+	if !d.bad && json.Unmarshal(d.rest, &in) != nil {
+		d.bad = true
 	}
-	if in.Format > session.StoreFormat {
-		return nil, fmt.Errorf("session %s… has format %d, and this version knows formats up to %d", short(id), in.Format, session.StoreFormat)
+	d.rest = nil
+	if err := d.end(); err != nil {
+		return nil, fmt.Errorf("%w: the record of session %s…", err, short(id))
 	}
 	in.Spec.Source.Messages = nil // null in the JSON
-	return &info{in.Format, session.Info{
+	return &info{session.Info{
 		ID: id, Principal: session.Principal(who), Created: time.UnixMilli(in.Created).UTC(), Spec: in.Spec,
 		EncodingSource: in.EncodingSource, Unicode: in.Unicode, Generator: in.Generator, Size: in.Size,
 	}}, nil
 }
 
 func appendGiven(dst []byte, given session.SourceSpec) []byte {
-	dst = append(dst, codec)
+	dst = append(dst, format)
 	dst = appendString(dst, given.Text)
 	dst = appendString(dst, given.Prompt)
 	if given.Messages != nil {
@@ -208,12 +223,12 @@ func parseGiven(value []byte, spec *session.SourceSpec) error {
 	return d.end()
 }
 
-// appendGrave makes a tombstone.
-func appendGrave(dst []byte, gone *session.GoneError) []byte {
-	return appendString(appendString(append(dst, codec), string(gone.Principal)), string(gone.Reason))
+// appendTombstone makes a tombstone.
+func appendTombstone(dst []byte, gone *session.GoneError) []byte {
+	return appendString(appendString(append(dst, format), string(gone.Principal)), string(gone.Reason))
 }
 
-func parseGrave(value []byte) (*session.GoneError, error) {
+func parseTombstone(value []byte) (*session.GoneError, error) {
 	d := newDecoder(value)
 	gone := &session.GoneError{Principal: session.Principal(d.string()), Reason: session.GoneReason(d.string())}
 	return gone, d.end()
@@ -227,13 +242,15 @@ func appendString(dst []byte, s string) []byte {
 
 // A decoder reads what the append functions wrote. Once bad it gives zeros.
 type decoder struct {
-	rest []byte
-	bad  bool
+	format byte // of the value
+	rest   []byte
+	bad    bool
 }
 
 func newDecoder(value []byte) decoder {
 	d := decoder{rest: value}
-	d.bad = d.byte() != codec
+	d.format = d.byte()
+	d.bad = d.format == 0 || d.format > format
 	return d
 }
 
@@ -280,6 +297,9 @@ func (d *decoder) string() string {
 
 // end reports what was bad, or that there is more.
 func (d *decoder) end() error {
+	if d.format > format {
+		return errLater
+	}
 	if d.bad || len(d.rest) > 0 {
 		return errCorrupt
 	}

@@ -2,6 +2,7 @@ package pebblestore_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,5 +69,26 @@ func TestStateCut(t *testing.T) {
 	}
 	if _, err := pebblestore.RecodeState(append(value, 0)); err == nil {
 		t.Error("a value with a byte too many is read without an error")
+	}
+}
+
+// A value of a later format is not taken for a damaged one.
+func TestLaterValue(t *testing.T) {
+	state, info := pebblestore.SomeState(session.Checkpoint{}), pebblestore.SomeInfo(sessiontest.Record("a", time.UnixMilli(1)))
+	for _, c := range []struct {
+		again  func([]byte) ([]byte, error)
+		value  []byte
+		format byte
+		want   string
+	}{
+		{pebblestore.RecodeState, state, pebblestore.Format + 1, "later version"},
+		{pebblestore.RecodeState, state, 0, "damaged"},
+		{pebblestore.RecodeInfo, info, pebblestore.Format + 1, "later version"},
+		{pebblestore.RecodeInfo, info, 0, "damaged"},
+	} {
+		c.value[0] = c.format
+		if _, err := c.again(c.value); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("a value of format %d = %v, want %q", c.format, err, c.want)
+		}
 	}
 }

@@ -43,56 +43,71 @@ type shield struct {
 	vfs.FS
 	logger    *slog.Logger
 	syncLogs  bool // whether a sync of a write-ahead log is one
-	room      *room
+	ballast   *ballast
 	soon      time.Duration // retrySoon, or less in a test
 	later     time.Duration
-	closing   chan struct{} // closed by close
-	abandoned atomic.Bool
+	closing   <-chan struct{} // closed when the store closes, or is to open no more
+	abandoned atomic.Bool     // the shield gave up
 
 	mu      sync.Mutex // guards the fields below; held over nothing that waits
 	waiting int        // operations that are tried again
-	cause   error      // why
+	cause   error      // why the last of them failed
 	table   error      // why the last flush or compaction failed, nil if it did not
 	stalled bool       // commits wait for a flush
 	isDown  bool       // as last logged
 	retryAt time.Time  // when the next table may be begun
 }
 
-func newShield(under vfs.FS, level session.Level, r *room, logger *slog.Logger) *shield {
+func newShield(under vfs.FS, level session.Level, l *ballast, logger *slog.Logger, closing <-chan struct{}) *shield {
 	return &shield{
-		FS: under, logger: logger, syncLogs: level == session.LevelPower, room: r,
-		soon: retrySoon, later: retryLater, closing: make(chan struct{}),
+		FS: under, logger: logger, syncLogs: level == session.LevelPower, ballast: l,
+		soon: retrySoon, later: retryLater, closing: closing,
 	}
 }
 
-// close makes everything that waits, and that fails from now on, give up.
-func (s *shield) close() { close(s.closing) }
-
-// err returns why nothing can be committed at the moment, or nil.
-func (s *shield) err() error {
+// down returns why nothing can be committed at the moment, or nil.
+func (s *shield) down() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.trouble(); err != nil {
+		return fmt.Errorf("%w: the disk does not take writes: %w", session.ErrStore, err)
+	}
+	return nil
+}
+
+// trouble is what commits wait for, or nil. It needs mu.
+func (s *shield) trouble() error {
 	switch {
 	case s.waiting > 0:
-		return fmt.Errorf("%w: the disk does not take writes: %w", session.ErrStore, s.cause)
-	case s.stalled && s.table != nil:
-		return fmt.Errorf("%w: the disk does not take writes: %w", session.ErrStore, s.table)
+		return s.cause
+	case s.stalled:
+		return s.table
 	}
 	return nil
 }
 
 // report logs when the disk has begun or ceased to fail. It needs mu.
 func (s *shield) report() {
-	down := s.waiting > 0 || s.stalled && s.table != nil
-	if down == s.isDown {
+	err := s.trouble()
+	if (err != nil) == s.isDown {
 		return
 	}
-	s.isDown = down
-	if down {
-		s.logger.Warn("the disk does not take writes", "error", errors.Join(s.cause, s.table))
+	s.isDown = err != nil
+	if s.isDown {
+		s.logger.Warn("the disk does not take writes", "error", err)
 	} else {
 		s.logger.Info("the disk takes writes again")
 	}
+}
+
+// gaveUp returns why the shield gave up, or nil.
+func (s *shield) gaveUp() error {
+	if !s.abandoned.Load() {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Errorf("%w: the disk did not take writes: %w", session.ErrStore, s.cause)
 }
 
 // tableDone takes how a flush or compaction ended.
@@ -122,7 +137,7 @@ func (s *shield) insist(op func() error) bool {
 
 // again is insist after a failure of op.
 func (s *shield) again(err error, op func() error) bool {
-	if errors.Is(err, syscall.ENOSPC) && s.room.release() {
+	if errors.Is(err, syscall.ENOSPC) && s.ballast.release() {
 		if err = op(); err == nil {
 			return true
 		}
@@ -157,19 +172,24 @@ func (s *shield) again(err error, op func() error) bool {
 		}
 		if err = op(); err != nil {
 			if errors.Is(err, syscall.ENOSPC) {
-				s.room.release()
+				s.ballast.release()
 			}
 			s.mu.Lock()
-			s.cause = cause(err)
+			if !s.abandoned.Load() {
+				s.cause = cause(err)
+			}
 			s.mu.Unlock()
 		}
 	}
 	return true
 }
 
+// abandon gives up. Whoever closes the store is told why.
 func (s *shield) abandon(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !s.abandoned.Swap(true) {
-		s.logger.Error("closing while the disk does not take writes", "error", cause(err))
+		s.cause = cause(err)
 	}
 }
 
@@ -255,7 +275,7 @@ func (s *shield) pause() {
 // tableError takes a failure of a table and returns it.
 func (s *shield) tableError(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
-		s.room.release()
+		s.ballast.release()
 	}
 	if isClosed(s.closing) {
 		s.abandon(err)

@@ -400,7 +400,7 @@ func TestCorruptTable(t *testing.T) {
 			writeAll(t, mem, "data/pebble/"+name, data)
 		}
 	}
-	st, err := pebblestore.Open("data", pebblestore.Options{}.OnFS(mem))
+	st, err := pebblestore.Open(t.Context(), "data", pebblestore.Options{}.OnFS(mem))
 	if err != nil {
 		return // refused is good as well
 	}

@@ -37,7 +37,7 @@ func testEveryField(t *testing.T, open func() session.Store) {
 	var r session.Record
 	n := 0
 	fill(t, reflect.ValueOf(&r).Elem(), &n)
-	r.Format, r.State, r.Last = session.StoreFormat, session.Running, 1
+	r.State, r.Last = session.Running, 1
 	first := r
 	first.Checkpoint = session.Checkpoint{}
 	st := open()

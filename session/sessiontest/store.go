@@ -49,7 +49,6 @@ var created = time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
 // Record returns a record of a new session, as session.Manager makes it.
 func Record(who session.Principal, at time.Time) session.Record {
 	return session.Record{
-		Format: session.StoreFormat,
 		Info: session.Info{
 			ID: session.NewID(), Principal: who, Created: at,
 			Spec: session.Spec{
