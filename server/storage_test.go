@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,32 +13,8 @@ import (
 	"tokenrelay/server"
 	"tokenrelay/session"
 	"tokenrelay/session/memstore"
+	"tokenrelay/session/sessiontest"
 )
-
-// A sickStore fails as its error says while it has one.
-type sickStore struct {
-	session.Store
-	err error
-}
-
-func (st *sickStore) Create(ctx context.Context, r session.Record, first session.Wire) (session.Token, error) {
-	if st.err != nil {
-		return 0, st.err
-	}
-	return st.Store.Create(ctx, r, first)
-}
-
-func (st *sickStore) Append(ctx context.Context, batches []session.Batch) []error {
-	errs := make([]error, len(batches))
-	for i, b := range batches {
-		if errs[i] = st.err; st.err == nil || b.State.Terminal() {
-			errs[i] = st.Store.Append(ctx, []session.Batch{b})[0]
-		}
-	}
-	return errs
-}
-
-func (st *sickStore) Stat() session.StoreStat { return session.StoreStat{Err: st.err, Disk: 4711} }
 
 // What clients are told while the store takes nothing; it keeps serving what
 // is there, and goes on by itself.
@@ -53,12 +28,12 @@ func TestStorageFails(t *testing.T) {
 		{fmt.Errorf("%w: the disk does not take writes", session.ErrStore), http.StatusServiceUnavailable, "unavailable"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			st := &sickStore{Store: memstore.New()}
+			st := &sessiontest.Faulty{Store: memstore.New(), Disk: 4711}
 			r := start(t, options{store: st})
 			ended := r.create(`{"source":{"type":"text","text":"abc"}}`)
 			want := canonical(t, r.ask("GET", ended+"/events", "").Body)
 			pushed := r.create(`{"source":{"type":"push"},"unit":"rune"}`)
-			st.err = c.err
+			st.Fail(c.err)
 			refused := func(method, path, body string) {
 				t.Helper()
 				a := r.ask(method, path, body)
@@ -76,7 +51,7 @@ func TestStorageFails(t *testing.T) {
 				t.Errorf("store_up = %q, store_bytes = %q, want 0 and 4711", got[`tokenrelay_store_up{durability="memory"}`], got["tokenrelay_store_bytes"])
 			}
 			refused("POST", pushed+"/append", `{"text":"x"}`)
-			st.err = nil
+			st.Fail(nil)
 			r.create(`{"source":{"type":"push"}}`)
 			if status, body := r.do("GET", "/readyz", ""); status != http.StatusOK || body != `{"status":"ready","durability":"memory"}`+"\n" {
 				t.Errorf("/readyz = %d %s", status, body)

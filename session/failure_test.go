@@ -14,45 +14,14 @@ import (
 	"tokenrelay/chunker"
 	"tokenrelay/session"
 	"tokenrelay/session/memstore"
+	"tokenrelay/session/sessiontest"
 )
-
-// A fullStore has no room while full is set.
-type fullStore struct {
-	session.Store
-	full atomic.Bool
-}
-
-func (st *fullStore) Create(ctx context.Context, r session.Record, first session.Wire) (session.Token, error) {
-	if st.full.Load() {
-		return 0, session.ErrNoSpace
-	}
-	return st.Store.Create(ctx, r, first)
-}
-
-func (st *fullStore) Append(ctx context.Context, batches []session.Batch) []error {
-	errs := make([]error, len(batches))
-	for i, b := range batches {
-		if st.full.Load() && !b.State.Terminal() {
-			errs[i] = session.ErrNoSpace
-			continue
-		}
-		errs[i] = st.Store.Append(ctx, []session.Batch{b})[0]
-	}
-	return errs
-}
-
-func (st *fullStore) Stat() session.StoreStat {
-	if st.full.Load() {
-		return session.StoreStat{Err: session.ErrNoSpace}
-	}
-	return session.StoreStat{}
-}
 
 // A full store ends the sessions that write, keeps what it was told is safe,
 // and serves the others; with room it takes new ones.
 func TestStoreFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st, up := &fullStore{Store: memstore.New()}, newScript()
+		st, up := &sessiontest.Faulty{Store: memstore.New()}, newScript()
 		m := startOn(t, st, session.Options{Upstreams: up, MaxLog: 1})
 		ended := create(t, m, session.Spec{Source: text("one two three"), Unit: chunker.Word})
 		want := kinds(readAll(t, ended, 0))
@@ -67,7 +36,7 @@ func TestStoreFull(t *testing.T) {
 		up.text("first\nsec")
 		synctest.Wait()
 
-		st.full.Store(true)
+		st.Fail(session.ErrNoSpace)
 		if err := m.Ready(); !errors.Is(err, session.ErrStore) || !errors.Is(err, session.ErrNoSpace) {
 			t.Errorf("Ready = %v, want ErrStore for ErrNoSpace", err)
 		}
@@ -102,41 +71,21 @@ func TestStoreFull(t *testing.T) {
 		if err := quiet.Finish(t.Context()); err != nil {
 			t.Errorf("Finish = %v, want nil: the end has room", err)
 		}
-		st.full.Store(false)
+		st.Fail(nil)
 		if got := join(readAll(t, create(t, m, session.Spec{Source: text("again")}), 0)); got != "again" || m.Ready() != nil {
 			t.Errorf("with room a new session gives %q", got)
 		}
 	})
 }
 
-// A stuckStore does not return while its medium fails.
-type stuckStore struct {
-	session.Store
-	stuck atomic.Pointer[chan struct{}] // nil, or closed when the medium is back
-}
-
-// stick makes it so until the function that it returns is called.
-func (st *stuckStore) stick() (release func()) {
-	stuck := make(chan struct{})
-	st.stuck.Store(&stuck)
-	return func() { close(stuck) }
-}
-
-func (st *stuckStore) Append(ctx context.Context, batches []session.Batch) []error {
-	if stuck := st.stuck.Load(); stuck != nil {
-		<-*stuck
-	}
-	return st.Store.Append(ctx, batches)
-}
-
 // A store that is away for a moment costs that moment.
 func TestStoreAwayShortly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := &stuckStore{Store: memstore.New()}
+		st := &sessiontest.Faulty{Store: memstore.New()}
 		m := startOn(t, st, session.Options{})
 		s := create(t, m, session.Spec{Source: text("abcdef"), Unit: chunker.Rune, Rate: 1})
 		time.Sleep(1500 * time.Millisecond)
-		time.AfterFunc(4*time.Second, st.stick())
+		time.AfterFunc(4*time.Second, st.Stick())
 		if got, want := kinds(readAll(t, s, 0)), "session|a|b|c|d|e|f|done"; got != want {
 			t.Errorf("frames = %s, want %s", got, want)
 		}
@@ -147,7 +96,7 @@ func TestStoreAwayShortly(t *testing.T) {
 // are let go; when it is back the sessions that waited for it end.
 func TestStoreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st, up := &stuckStore{Store: memstore.New()}, newScript()
+		st, up := &sessiontest.Faulty{Store: memstore.New()}, newScript()
 		m := startOn(t, st, session.Options{Upstreams: up})
 		pushed := create(t, m, session.Spec{Source: push, Unit: chunker.Line})
 		model := create(t, m, session.Spec{Source: upstreamSpec, Unit: chunker.Rune})
@@ -155,7 +104,7 @@ func TestStoreAway(t *testing.T) {
 		if _, _, err := pushed.Append(t.Context(), session.Append{Text: "one\ntw"}); err != nil {
 			t.Fatal(err)
 		}
-		release := st.stick()
+		release := st.Stick()
 		up.text("x")
 		took := elapsed(func() {
 			if _, _, err := pushed.Append(t.Context(), session.Append{Text: "o\nthr"}); !errors.Is(err, session.ErrStore) {
@@ -193,7 +142,7 @@ func TestStoreAway(t *testing.T) {
 // The relay can be ended while its store is away.
 func TestShutdownWhileStoreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := &stuckStore{Store: memstore.New()}
+		st := &sessiontest.Faulty{Store: memstore.New()}
 		m, err := session.NewManager(st, session.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -202,7 +151,7 @@ func TestShutdownWhileStoreAway(t *testing.T) {
 		ran := make(chan error, 1)
 		go func() { ran <- m.Run(ctx) }()
 		s := create(t, m, session.Spec{Source: push, Unit: chunker.Rune})
-		release := st.stick()
+		release := st.Stick()
 		go s.Append(context.Background(), session.Append{Text: "y"})
 		synctest.Wait()
 		cancel()
@@ -319,44 +268,24 @@ func (unreadableStore) Read(context.Context, session.ID, session.FrameID, int) (
 // While the store takes nothing, nothing is removed, and the log stays quiet.
 func TestSweepWaitsForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := &downStore{Store: memstore.New()}
+		st := &sessiontest.Faulty{Store: memstore.New()}
 		var errs atomic.Int64
 		count := slog.NewTextHandler(writerFunc(func([]byte) { errs.Add(1) }), &slog.HandlerOptions{Level: slog.LevelError})
 		m := startOn(t, st, session.Options{Logger: slog.New(count)})
 		for range 20 {
 			readAll(t, create(t, m, session.Spec{Source: text("x"), Retain: time.Minute}), 0)
 		}
-		st.down.Store(true)
+		st.Fail(session.ErrStore)
 		time.Sleep(time.Hour)
 		if errs.Load() > 0 || m.Use().Ended != 20 {
 			t.Errorf("%d errors logged, %d kept; want 0 and 20", errs.Load(), m.Use().Ended)
 		}
-		st.down.Store(false)
+		st.Fail(nil)
 		time.Sleep(time.Minute)
 		if use := m.Use(); use.Ended != 0 || use.Bytes != 0 {
 			t.Errorf("use = %+v, want none", use)
 		}
 	})
-}
-
-// A downStore takes no changes while it is down.
-type downStore struct {
-	session.Store
-	down atomic.Bool
-}
-
-func (st *downStore) Remove(ctx context.Context, id session.ID, why session.GoneReason) error {
-	if st.down.Load() {
-		return session.ErrStore
-	}
-	return st.Store.Remove(ctx, id, why)
-}
-
-func (st *downStore) Stat() session.StoreStat {
-	if st.down.Load() {
-		return session.StoreStat{Err: session.ErrStore}
-	}
-	return session.StoreStat{}
 }
 
 type writerFunc func([]byte)

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"time"
 )
 
@@ -12,11 +14,11 @@ var (
 	// ErrExists reports the creation of a session or alias that is there.
 	ErrExists = errors.New("already exists")
 	// ErrFenced reports a batch whose token is not the session's latest:
-	// another node has taken the session over.
+	// another owner has taken the session over.
 	ErrFenced = errors.New("fenced: the session has another owner")
-	// ErrConflict reports a batch that does not follow the stored frames.
+	// ErrConflict reports frames that do not follow the stored ones.
 	ErrConflict = errors.New("batch does not follow the stored frames")
-	// ErrNoSpace reports that there is no room for more text: of batches only
+	// ErrNoSpace reports that there is no room for that much text: of batches
 	// those are taken that end their session. It passes when there is room again.
 	ErrNoSpace = errors.New("the disk of the store is full")
 )
@@ -112,36 +114,58 @@ type Cursor struct {
 // methods may be called at the same time. What a method has returned without
 // an error is committed at the store's level: it is there for every later
 // call, and after whatever that level survives; and nothing is returned that
-// is not committed. Beside the errors named here, every method gives those of
-// the medium. sessiontest.TestStore holds an implementation to all that is
-// said here.
+// is not committed. sessiontest.TestStore holds an implementation to all that
+// is said here.
+//
+// Beside the errors named below, every method gives those of the medium. A ctx
+// that is done before a call makes it return an error that wraps the cause of
+// ctx, with nothing done. A ctx that ends later may do so too, except with
+// Append; what the call was to commit may then be committed all the same, and
+// a call after it may find it so. The same holds for an error of the medium.
+//
+// No slices, maps and pointers are shared, in neither direction, but for the
+// frames that Read returns, which must not be changed: a store keeps none that
+// it is given, and what a caller does with its own is seen by nobody else.
 //
 // Records come without what their source was given (the Text, Prompt and
 // Messages of a SourceSpec), which only a session's owner needs: Acquire
 // alone returns it.
+//
+// A store that can be closed is closed by whoever opened it. Its methods then
+// return errors that wrap ErrStore, and so do those that are waiting: an
+// Append too, with which it is open what has been committed.
 type Store interface {
-	// Create commits a new session with its first frames, at token 1. It
-	// returns ErrExists if the id is or ever was in use, and ErrNoSpace.
+	// Create commits a new session with its first frames, at token 1. Of r the
+	// Token and Bytes are ignored. It returns ErrConflict if the frames do not
+	// run from 1 to r.Last, ErrNoSpace, and ErrExists if the id is in use or
+	// has a tombstone. With one whose tombstone was dropped a session can be
+	// created again.
 	Create(ctx context.Context, r Record, first Wire) (Token, error)
 
 	// Acquire makes the caller the owner: it raises the session's token by one
-	// and returns the whole record with the new token. Errors are those of Load.
+	// and returns the whole record with the new token. That a session has ended
+	// makes no difference. Errors are those of Load.
 	Acquire(ctx context.Context, id ID) (Record, error)
 
 	// Append commits the batches, in one commit where it can, and returns one
 	// error for each: nil, or why nothing of that batch was committed. These
-	// are ErrFenced for a token that is not the latest, ErrConflict if After is
-	// not the last stored id, if the frames do not run from After to Last, or
-	// if a terminal frame is stored, ErrNoSpace unless the batch's State is
-	// terminal, and the errors of Load. A refused batch leaves the others
-	// alone. The same batch again is an ErrConflict, unless it held no frames.
-	// The store keeps neither the slice nor the frames. While its medium fails
-	// Append does not return: whether a batch that is on its way has been
-	// committed is known only when the medium is back.
+	// are, and the first that holds is returned: the errors of Load; ErrFenced
+	// for a token that is not the latest; ErrConflict if After is not the last
+	// stored id, if the frames do not run from After to Last, or if the session
+	// has ended; ErrNoSpace, unless the batch's State is terminal. A refused
+	// batch leaves the others alone. Batches of one session are taken in their
+	// order, each as if those before it had been committed or refused in calls
+	// of their own. The same batch again is an ErrConflict, unless it held no
+	// frames.
+	//
+	// While its medium fails Append does not return, and does not look at ctx:
+	// whether a batch that is on its way has been committed is known only when
+	// the medium is back. Closing the store ends the waiting.
 	Append(ctx context.Context, batches []Batch) []error
 
 	// Load returns the session's record: ErrNotFound for an id that never was,
-	// a *GoneError for one that was removed.
+	// a *GoneError for one that was removed, and ErrNotFound again when its
+	// tombstone has been dropped.
 	Load(ctx context.Context, id ID) (Record, error)
 
 	// Read returns frames past after: as many as size bytes hold, and at least
@@ -153,22 +177,30 @@ type Store interface {
 	// yields. Sessions that come or go meanwhile may be among them or not.
 	Records(ctx context.Context) iter.Seq2[Record, error]
 
-	// List returns up to limit records of one principal, newest first, that
-	// stand after the cursor. It returns none, and no error, at the end.
+	// List returns up to limit records of one principal that stand after the
+	// cursor: newest first, and of those created in the same millisecond the
+	// greatest id first, by its bytes. The session of the cursor need not be
+	// there any more. At the end, and with a limit below 1, it returns none and
+	// no error.
 	List(ctx context.Context, who Principal, after Cursor, limit int) ([]Record, error)
 
 	// Remove forgets a session's frames, record and aliases, and leaves a
 	// tombstone that gives Load's *GoneError its reason and keeps the id from
 	// being used again. The store may drop tombstones, the oldest first. The
-	// room comes back, if not at once. Errors are those of Load.
+	// room comes back, if not at once. Errors are those of Load. Remove asks
+	// for no token: that no other owner runs the session is the caller's affair,
+	// who would learn of it by a *GoneError.
 	Remove(ctx context.Context, id ID, why GoneReason) error
 
-	// Bind makes name an alias of a session among those of its principal.
-	// ErrExists reports a name that is bound, and comes with the bound id. A
-	// name whose session was removed is free.
+	// Bind makes name an alias of a session among those of its principal, and
+	// returns the id. Errors are those of Load; ErrNotFound if the session is
+	// not who's; and ErrExists for a name that is bound, which comes with the
+	// bound id, be it another or the same. A name whose session was removed is
+	// free.
 	Bind(ctx context.Context, who Principal, name string, id ID) (ID, error)
 
-	// Resolve returns the session that name is bound to, or ErrNotFound.
+	// Resolve returns the session that name is bound to, or ErrNotFound, which
+	// it is for the names of a removed session too.
 	Resolve(ctx context.Context, who Principal, name string) (ID, error)
 
 	// Level is what a commit survives.
@@ -176,6 +208,25 @@ type Store interface {
 
 	// Stat returns how the store is doing. It does not wait.
 	Stat() StoreStat
+}
+
+// Clone returns a copy of r that shares nothing with it that can be changed.
+func (r Record) Clone() Record {
+	r.Info.Spec.Metadata = maps.Clone(r.Info.Spec.Metadata)
+	r.Info.Spec.Source.Messages = bytes.Clone(r.Info.Spec.Source.Messages)
+	r.Checkpoint = r.Checkpoint.Clone()
+	return r
+}
+
+// Clone returns a copy of c that shares nothing with it that can be changed.
+func (c Checkpoint) Clone() Checkpoint {
+	c.Producers = maps.Clone(c.Producers)
+	for _, p := range []**int64{&c.Usage.Input, &c.Usage.Output} {
+		if *p != nil {
+			*p = new(**p)
+		}
+	}
+	return c
 }
 
 // WithoutGiven returns r without what its source was given.

@@ -18,12 +18,14 @@ const maxTombstones = 100_000
 
 // A Store keeps sessions in memory, at session.LevelMemory.
 type Store struct {
-	mu       sync.Mutex // guards the fields below
-	sessions map[session.ID]*stored
-	newest   map[session.Principal][]*stored // in the order of their cursors, the oldest first
-	aliases  map[alias]session.ID
-	graves   map[session.ID]*session.GoneError
-	buried   []session.ID // the oldest first
+	most int // tombstones
+
+	mu         sync.Mutex // guards the fields below
+	sessions   map[session.ID]*stored
+	newest     map[session.Principal][]*stored // in the order of their cursors, the oldest first
+	aliases    map[alias]session.ID
+	tombstones map[session.ID]*session.GoneError
+	removed    []session.ID // those of tombstones, the oldest first
 }
 
 type stored struct {
@@ -41,10 +43,11 @@ type alias struct {
 // New returns an empty store.
 func New() *Store {
 	return &Store{
-		sessions: make(map[session.ID]*stored),
-		newest:   make(map[session.Principal][]*stored),
-		aliases:  make(map[alias]session.ID),
-		graves:   make(map[session.ID]*session.GoneError),
+		most:       maxTombstones,
+		sessions:   make(map[session.ID]*stored),
+		newest:     make(map[session.Principal][]*stored),
+		aliases:    make(map[alias]session.ID),
+		tombstones: make(map[session.ID]*session.GoneError),
 	}
 }
 
@@ -54,7 +57,10 @@ func (st *Store) Level() session.Level { return session.LevelMemory }
 // Stat says that all is well: memory is the Manager's to count.
 func (st *Store) Stat() session.StoreStat { return session.StoreStat{} }
 
-func (st *Store) Create(_ context.Context, r session.Record, first session.Wire) (session.Token, error) {
+func (st *Store) Create(ctx context.Context, r session.Record, first session.Wire) (session.Token, error) {
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
 	last, ends, err := first.Check(0)
 	if err != nil || last != r.Last {
 		return 0, session.ErrConflict
@@ -62,18 +68,21 @@ func (st *Store) Create(_ context.Context, r session.Record, first session.Wire)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	id, who := r.Info.ID, r.Info.Principal
-	if st.sessions[id] != nil || st.graves[id] != nil {
+	if st.sessions[id] != nil || st.tombstones[id] != nil {
 		return 0, session.ErrExists
 	}
 	r.Token, r.Bytes = 1, int64(len(first))
-	s := &stored{record: r, frames: bytes.Clone(first), ends: ends}
+	s := &stored{record: r.Clone(), frames: bytes.Clone(first), ends: ends}
 	st.sessions[id] = s
 	at, _ := slices.BinarySearchFunc(st.newest[who], cursor(s), compare)
 	st.newest[who] = slices.Insert(st.newest[who], at, s)
 	return r.Token, nil
 }
 
-func (st *Store) Acquire(_ context.Context, id session.ID) (session.Record, error) {
+func (st *Store) Acquire(ctx context.Context, id session.ID) (session.Record, error) {
+	if ctx.Err() != nil {
+		return session.Record{}, context.Cause(ctx)
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	s, err := st.get(id)
@@ -81,14 +90,18 @@ func (st *Store) Acquire(_ context.Context, id session.ID) (session.Record, erro
 		return session.Record{}, err
 	}
 	s.record.Token++
-	return s.record, nil
+	return s.record.Clone(), nil
 }
 
-func (st *Store) Append(_ context.Context, batches []session.Batch) []error {
+func (st *Store) Append(ctx context.Context, batches []session.Batch) []error {
+	errs := make([]error, len(batches))
+	done := context.Cause(ctx)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	errs := make([]error, len(batches))
 	for i, b := range batches {
+		if errs[i] = done; done != nil {
+			continue
+		}
 		errs[i] = st.append(b)
 	}
 	return errs
@@ -113,22 +126,28 @@ func (st *Store) append(b session.Batch) error {
 	for _, end := range ends {
 		s.ends = append(s.ends, base+end)
 	}
-	s.record.Last, s.record.State, s.record.Checkpoint = b.Last, b.State, b.Checkpoint
+	s.record.Last, s.record.State, s.record.Checkpoint = b.Last, b.State, b.Checkpoint.Clone()
 	s.record.Bytes = int64(len(s.frames))
 	return nil
 }
 
-func (st *Store) Load(_ context.Context, id session.ID) (session.Record, error) {
+func (st *Store) Load(ctx context.Context, id session.ID) (session.Record, error) {
+	if ctx.Err() != nil {
+		return session.Record{}, context.Cause(ctx)
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	s, err := st.get(id)
 	if err != nil {
 		return session.Record{}, err
 	}
-	return s.record.WithoutGiven(), nil
+	return s.record.WithoutGiven().Clone(), nil
 }
 
-func (st *Store) Read(_ context.Context, id session.ID, after session.FrameID, size int) (session.Wire, error) {
+func (st *Store) Read(ctx context.Context, id session.ID, after session.FrameID, size int) (session.Wire, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	s, err := st.get(id)
@@ -146,23 +165,32 @@ func (st *Store) Read(_ context.Context, id session.ID, after session.FrameID, s
 	return first, nil
 }
 
-func (st *Store) Records(context.Context) iter.Seq2[session.Record, error] {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	records := make([]session.Record, 0, len(st.sessions))
-	for _, s := range st.sessions {
-		records = append(records, s.record.WithoutGiven())
-	}
+func (st *Store) Records(ctx context.Context) iter.Seq2[session.Record, error] {
 	return func(yield func(session.Record, error) bool) {
+		st.mu.Lock()
+		records := make([]session.Record, 0, len(st.sessions))
+		for _, s := range st.sessions {
+			records = append(records, s.record.WithoutGiven().Clone())
+		}
+		st.mu.Unlock()
 		for _, r := range records {
+			if ctx.Err() != nil {
+				break
+			}
 			if !yield(r, nil) {
 				return
 			}
 		}
+		if err := context.Cause(ctx); err != nil {
+			yield(session.Record{}, err)
+		}
 	}
 }
 
-func (st *Store) List(_ context.Context, who session.Principal, after session.Cursor, limit int) ([]session.Record, error) {
+func (st *Store) List(ctx context.Context, who session.Principal, after session.Cursor, limit int) ([]session.Record, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	all := st.newest[who]
@@ -172,12 +200,15 @@ func (st *Store) List(_ context.Context, who session.Principal, after session.Cu
 	}
 	var page []session.Record
 	for ; at > 0 && len(page) < limit; at-- {
-		page = append(page, all[at-1].record.WithoutGiven())
+		page = append(page, all[at-1].record.WithoutGiven().Clone())
 	}
 	return page, nil
 }
 
-func (st *Store) Remove(_ context.Context, id session.ID, why session.GoneReason) error {
+func (st *Store) Remove(ctx context.Context, id session.ID, why session.GoneReason) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	s, err := st.get(id)
@@ -195,16 +226,19 @@ func (st *Store) Remove(_ context.Context, id session.ID, why session.GoneReason
 	for _, a := range s.aliases {
 		delete(st.aliases, a)
 	}
-	st.graves[id] = &session.GoneError{Principal: who, Reason: why}
-	st.buried = append(st.buried, id)
-	if len(st.buried) > maxTombstones {
-		delete(st.graves, st.buried[0])
-		st.buried = st.buried[1:]
+	st.tombstones[id] = &session.GoneError{Principal: who, Reason: why}
+	st.removed = append(st.removed, id)
+	if len(st.removed) > st.most {
+		delete(st.tombstones, st.removed[0])
+		st.removed = st.removed[1:]
 	}
 	return nil
 }
 
-func (st *Store) Bind(_ context.Context, who session.Principal, name string, id session.ID) (session.ID, error) {
+func (st *Store) Bind(ctx context.Context, who session.Principal, name string, id session.ID) (session.ID, error) {
+	if ctx.Err() != nil {
+		return session.ID{}, context.Cause(ctx)
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	s, err := st.get(id)
@@ -223,7 +257,10 @@ func (st *Store) Bind(_ context.Context, who session.Principal, name string, id 
 	return id, nil
 }
 
-func (st *Store) Resolve(_ context.Context, who session.Principal, name string) (session.ID, error) {
+func (st *Store) Resolve(ctx context.Context, who session.Principal, name string) (session.ID, error) {
+	if ctx.Err() != nil {
+		return session.ID{}, context.Cause(ctx)
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	id, ok := st.aliases[alias{who, name}]
@@ -238,7 +275,7 @@ func (st *Store) get(id session.ID) (*stored, error) {
 	if s := st.sessions[id]; s != nil {
 		return s, nil
 	}
-	if gone := st.graves[id]; gone != nil {
+	if gone := st.tombstones[id]; gone != nil {
 		return nil, gone
 	}
 	return nil, session.ErrNotFound

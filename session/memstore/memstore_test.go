@@ -11,3 +11,7 @@ import (
 func TestStore(t *testing.T) {
 	sessiontest.TestStore(t, func(*testing.T) session.Store { return memstore.New() })
 }
+
+func TestTombstones(t *testing.T) {
+	sessiontest.TestTombstones(t, 3, func(_ *testing.T, most int) session.Store { return memstore.NewWithTombstones(most) })
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -158,10 +157,11 @@ func (st *Store) fail(err error) error {
 }
 
 // publish shows readers what a commit has done. It needs mu. Commits are done
-// in the order of their places, but may come here in another.
+// in the order of their places, but may come here in another; the changes of
+// one commit come in their order.
 func (st *Store) publish(seq uint64, c change) {
 	e := c.entry
-	if seq > e.seq {
+	if seq >= e.seq {
 		e.committed, e.seq = c.to, seq
 	}
 	st.unpin(e)
@@ -242,7 +242,7 @@ func (st *Store) accept(b *session.Batch, room *int64) (*entry, error) {
 		return nil, session.ErrNoSpace
 	}
 	*room -= size
-	s.state, s.last, s.bytes, s.checkpoint = b.State, b.Last, s.bytes+int64(len(b.Frames)), keep(b.Checkpoint)
+	s.state, s.last, s.bytes, s.checkpoint = b.State, b.Last, s.bytes+int64(len(b.Frames)), b.Checkpoint.Clone()
 	return e, nil
 }
 
@@ -266,17 +266,6 @@ func (e *entry) putState(b *pebble.Batch, buf []byte) []byte {
 
 func (in *info) created() int64 { return in.info.Created.UnixMilli() }
 
-// keep returns c without memory of the caller's that it may change.
-func keep(c session.Checkpoint) session.Checkpoint {
-	c.Producers = maps.Clone(c.Producers)
-	for _, p := range []**int64{&c.Usage.Input, &c.Usage.Output} {
-		if *p != nil {
-			*p = new(**p)
-		}
-	}
-	return c
-}
-
 // Create commits a new session. See session.Store.
 func (st *Store) Create(ctx context.Context, r session.Record, first session.Wire) (session.Token, error) {
 	last, _, err := first.Check(0)
@@ -286,7 +275,7 @@ func (st *Store) Create(ctx context.Context, r session.Record, first session.Wir
 	if err := st.down(); err != nil {
 		return 0, err
 	}
-	r.Checkpoint = keep(r.Checkpoint)
+	r = r.Clone() // ctx may be done before the commit
 	value, err := appendInfo(nil, r.Info)
 	if err != nil {
 		return 0, err
@@ -299,7 +288,7 @@ func (st *Store) Create(ctx context.Context, r session.Record, first session.Wir
 		info:   &info{r.WithoutGiven().Info},
 		staged: state{1, r.State, r.Last, int64(len(first)), r.Checkpoint},
 	}
-	frames := append(session.Wire(nil), first...) // ctx may be done before the commit
+	frames := append(session.Wire(nil), first...)
 	var c change
 	err = st.tryCommit(ctx, func(b *pebble.Batch) error {
 		id := r.Info.ID

@@ -127,7 +127,13 @@ func holds(t testing.TB, st session.Store, id session.ID) session.FrameID {
 	return r.Last
 }
 
-// The oldest tombstones go, and their order survives.
+func TestTombstones(t *testing.T) {
+	sessiontest.TestTombstones(t, 3, func(t *testing.T, most int) session.Store {
+		return open(t, "data", pebblestore.Options{}.Quick().OnFS(vfs.NewMem()).WithTombstones(uint64(most)))
+	})
+}
+
+// The order of tombstones survives.
 func TestTombstonesAreBounded(t *testing.T) {
 	fs := vfs.NewMem()
 	o := pebblestore.Options{}.Quick().OnFS(fs).WithTombstones(5)

@@ -47,9 +47,8 @@ type info struct{ info session.Info }
 
 func (in *info) record(s state) session.Record {
 	return session.Record{
-		Info:  in.info,
-		Token: s.token, State: s.state, Last: s.last, Bytes: s.bytes, Checkpoint: s.checkpoint,
-	}
+		Info: in.info, Token: s.token, State: s.state, Last: s.last, Bytes: s.bytes, Checkpoint: s.checkpoint,
+	}.Clone()
 }
 
 // Which of the rare fields of a state follow.

@@ -4,13 +4,11 @@ package sessiontest
 
 import (
 	"bytes"
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
-	"runtime"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,12 +30,16 @@ func TestStore(t *testing.T, open func(t *testing.T) session.Store) {
 		{"nothing after the terminal frame", testTerminal},
 		{"stale token is fenced", testFenced},
 		{"checkpoint comes back", testCheckpoint},
+		{"frames are not kept", testFramesNotKept},
 		{"memory is not shared", testNotShared},
+		{"batches of one session", testSeveralBatches},
+		{"a context that is done", testContext},
 		{"list", testList},
 		{"records", testRecords},
 		{"remove leaves a tombstone", testRemove},
 		{"aliases", testAliases},
-		{"reading while appending", testConcurrent},
+		{"reading while appending", testReading},
+		{"all at once", testConcurrent},
 		{"level", testLevel},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
@@ -124,6 +126,23 @@ func testCreate(t *testing.T, st session.Store) {
 	if _, err := st.Create(t.Context(), r, Frames(0, 1)); !errors.Is(err, session.ErrExists) {
 		t.Errorf("second Create = %v, want ErrExists", err)
 	}
+	ignored := Record("a", created)
+	ignored.Token, ignored.Bytes = 9, 1000
+	if token := create(t, st, ignored); token != 1 {
+		t.Errorf("token of a new session = %d, want 1", token)
+	}
+	if got, err := st.Load(t.Context(), ignored.Info.ID); err != nil || got.Token != 1 || got.Bytes != r.Bytes {
+		t.Errorf("Load = token %d, %d bytes, %v; want 1, %d", got.Token, got.Bytes, err, r.Bytes)
+	}
+	for name, first := range map[string]session.Wire{"none": nil, "too many": Frames(0, 2), "not the first": Frames(1, 2), "torn": Frames(0, 1)[1:]} {
+		refused := Record("a", created)
+		if _, err := st.Create(t.Context(), refused, first); !errors.Is(err, session.ErrConflict) {
+			t.Errorf("Create with %s of its frames = %v, want ErrConflict", name, err)
+		}
+		if _, err := st.Load(t.Context(), refused.Info.ID); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("Load of a session that was refused = %v, want ErrNotFound", err)
+		}
+	}
 	if _, err := st.Load(t.Context(), session.NewID()); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("Load of no session = %v, want ErrNotFound", err)
 	}
@@ -186,21 +205,27 @@ func testRefused(t *testing.T, st session.Store) {
 	r := Record("a", created)
 	token := create(t, st, r)
 	good := batch(r, token, 1, 3)
-	for name, spoil := range map[string]func(*session.Batch){
-		"gap":           func(b *session.Batch) { b.After, b.Last, b.Frames = 2, 4, Frames(2, 4) },
-		"overlap":       func(b *session.Batch) { b.After, b.Frames = 0, Frames(0, 3) },
-		"wrong last":    func(b *session.Batch) { b.Last = 4 },
-		"too few":       func(b *session.Batch) { b.Frames = Frames(1, 2) },
-		"hole inside":   func(b *session.Batch) { b.Frames = append(Frames(1, 2), Frames(3, 4)...) },
-		"torn frame":    func(b *session.Batch) { b.Frames = b.Frames[:len(b.Frames)-1] },
-		"not a frame":   func(b *session.Batch) { b.Frames = session.Wire("data: 1\n\n") },
-		"a later token": func(b *session.Batch) { b.Token++ },
+	for name, c := range map[string]struct {
+		spoil func(*session.Batch)
+		want  error
+	}{
+		"gap":                     {func(b *session.Batch) { b.After, b.Last, b.Frames = 2, 4, Frames(2, 4) }, session.ErrConflict},
+		"overlap":                 {func(b *session.Batch) { b.After, b.Frames = 0, Frames(0, 3) }, session.ErrConflict},
+		"wrong last":              {func(b *session.Batch) { b.Last = 4 }, session.ErrConflict},
+		"too few":                 {func(b *session.Batch) { b.Frames = Frames(1, 2) }, session.ErrConflict},
+		"hole inside":             {func(b *session.Batch) { b.Frames = append(Frames(1, 2), Frames(3, 4)...) }, session.ErrConflict},
+		"torn frame":              {func(b *session.Batch) { b.Frames = b.Frames[:len(b.Frames)-1] }, session.ErrConflict},
+		"not a frame":             {func(b *session.Batch) { b.Frames = session.Wire("data: 1\n\n") }, session.ErrConflict},
+		"a later token":           {func(b *session.Batch) { b.Token++ }, session.ErrFenced},
+		"no token":                {func(b *session.Batch) { b.Token = 0 }, session.ErrFenced},
+		"a later token and a gap": {func(b *session.Batch) { b.Token++; b.After = 2 }, session.ErrFenced},
+		"no session, no token":    {func(b *session.Batch) { b.ID, b.Token = session.NewID(), 0 }, session.ErrNotFound},
 	} {
 		spoilt := good
 		spoilt.Frames = slices.Clone(good.Frames)
-		spoil(&spoilt)
-		if err := appendOne(t, st, spoilt); !errors.Is(err, session.ErrConflict) && !errors.Is(err, session.ErrFenced) {
-			t.Errorf("%s: Append = %v, want a refusal", name, err)
+		c.spoil(&spoilt)
+		if err := appendOne(t, st, spoilt); !errors.Is(err, c.want) {
+			t.Errorf("%s: Append = %v, want %v", name, err, c.want)
 		}
 		wantFrames(t, st, r.Info.ID, 0, 1)
 	}
@@ -242,6 +267,9 @@ func testTerminal(t *testing.T, st session.Store) {
 	}
 	if got, err := st.Load(t.Context(), r.Info.ID); err != nil || got.State != session.Done || got.Last != 2 {
 		t.Errorf("Load = %v %d, %v; want done 2", got.State, got.Last, err)
+	}
+	if got, err := st.Acquire(t.Context(), r.Info.ID); err != nil || got.State != session.Done || got.Token != token+1 {
+		t.Errorf("Acquire of an ended session = %v token %d, %v; want done %d", got.State, got.Token, err, token+1)
 	}
 }
 
@@ -296,7 +324,7 @@ func testCheckpoint(t *testing.T, st session.Store) {
 	}
 }
 
-func testNotShared(t *testing.T, st session.Store) {
+func testFramesNotKept(t *testing.T, st session.Store) {
 	r := Record("a", created)
 	token := create(t, st, r)
 	b := batch(r, token, 1, 3)
@@ -326,8 +354,15 @@ func testList(t *testing.T, st session.Store) {
 	if err != nil || len(all) != 10 {
 		t.Fatalf("List = %d records, %v; want 10", len(all), err)
 	}
-	if !slices.IsSortedFunc(all, func(a, b session.Record) int { return b.Info.Created.Compare(a.Info.Created) }) {
-		t.Errorf("List is not newest first")
+	if !slices.IsSortedFunc(all, func(a, b session.Record) int {
+		return cmp.Or(b.Info.Created.Compare(a.Info.Created), bytes.Compare(b.Info.ID[:], a.Info.ID[:]))
+	}) {
+		t.Errorf("List is not newest first, and of equal ones the greatest id first")
+	}
+	for _, limit := range []int{0, -1} {
+		if page, err := st.List(t.Context(), "a", session.Cursor{}, limit); err != nil || len(page) != 0 {
+			t.Errorf("List of %d = %d records, %v; want none", limit, len(page), err)
+		}
 	}
 	for _, r := range all {
 		want = append(want, r.Info.ID)
@@ -445,6 +480,12 @@ func testAliases(t *testing.T, st session.Store) {
 	if id, err := st.Bind(ctx, "a", "chat-1", b.Info.ID); !errors.Is(err, session.ErrExists) || id != a.Info.ID {
 		t.Errorf("Bind of a bound name = %v, %v; want the bound id and ErrExists", id, err)
 	}
+	if id, err := st.Bind(ctx, "a", "chat-1", a.Info.ID); !errors.Is(err, session.ErrExists) || id != a.Info.ID {
+		t.Errorf("the same Bind again = %v, %v; want the id and ErrExists", id, err)
+	}
+	if _, err := st.Bind(ctx, "a", "chat-3", session.NewID()); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("Bind to no session = %v, want ErrNotFound", err)
+	}
 	if _, err := st.Bind(ctx, "o", "chat-1", other.Info.ID); err != nil {
 		t.Errorf("Bind of the same name for another principal = %v", err)
 	}
@@ -463,42 +504,18 @@ func testAliases(t *testing.T, st session.Store) {
 	if _, err := st.Resolve(ctx, "a", "chat-1"); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("Resolve after Remove = %v, want ErrNotFound", err)
 	}
+	for _, name := range []string{"chat-1", "chat-4"} {
+		_, err := st.Bind(ctx, "a", name, a.Info.ID)
+		if gone, ok := errors.AsType[*session.GoneError](err); !ok || gone.Reason != session.Deleted {
+			t.Errorf("Bind of %s to a removed session = %v, want gone: deleted", name, err)
+		}
+	}
+	if id, err := st.Resolve(ctx, "o", "chat-1"); err != nil || id != other.Info.ID {
+		t.Errorf("Resolve of another's name = %v, %v; want %v", id, err, other.Info.ID)
+	}
 	if _, err := st.Bind(ctx, "a", "chat-1", b.Info.ID); err != nil {
 		t.Errorf("Bind of a freed name = %v", err)
 	}
-}
-
-func testConcurrent(t *testing.T, st session.Store) {
-	const frames = 300
-	r := Record("a", created)
-	token := create(t, st, r)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var readers sync.WaitGroup
-	for range 4 {
-		readers.Go(func() {
-			for last := session.FrameID(0); last < frames; {
-				w, err := st.Read(ctx, r.Info.ID, last, 200)
-				if err != nil {
-					t.Errorf("Read after %d = %v", last, err)
-					return
-				}
-				if last, _, err = w.Check(last); err != nil {
-					t.Error(err)
-					return
-				}
-				if len(w) == 0 {
-					runtime.Gosched() // else the writer would wait for its turn
-				}
-			}
-		})
-	}
-	for last := session.FrameID(1); last < frames; last++ {
-		if err := appendOne(t, st, batch(r, token, last, last+1)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	readers.Wait()
 }
 
 func testLevel(t *testing.T, st session.Store) {
