@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,8 @@ type committer struct {
 	store Store
 	floor time.Duration
 	told  func(batches int, took time.Duration)
+
+	began atomic.Int64 // when the append that runs began, in Unix nanoseconds; 0 if none runs
 
 	mu      sync.Mutex // guards waiting
 	waiting []*pending
@@ -50,6 +53,15 @@ func (c *committer) write(b Batch) <-chan error {
 	return f.done
 }
 
+// waits returns how long the append that runs has been running; 0 if none does.
+func (c *committer) waits() time.Duration {
+	began := c.began.Load()
+	if began == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, began))
+}
+
 // run commits until stop closes. Nobody may wait for a commit by then.
 func (c *committer) run(stop <-chan struct{}) {
 	var batches []Batch
@@ -77,7 +89,9 @@ func (c *committer) run(stop <-chan struct{}) {
 			batches = append(batches, f.batch)
 		}
 		began := time.Now()
+		c.began.Store(began.UnixNano())
 		errs := c.store.Append(context.Background(), batches)
+		c.began.Store(0)
 		c.told(len(batches), time.Since(began))
 		for i, err := range errs {
 			taken[i].done <- err

@@ -139,7 +139,8 @@ type Manager struct {
 	commits *committer
 	bytes   quota // of frames and specs
 	readers quota
-	starts  chan *pump // to Run
+	starts  chan *pump     // to Run
+	strays  sync.WaitGroup // changes of the store that somebody may wait for
 	stopped chan struct{}
 
 	mu       sync.Mutex      // guards the fields below; never held over I/O
@@ -173,10 +174,7 @@ func NewManager(store Store, o Options) (*Manager, error) {
 // that of ctx is ErrStore: the store did not return.
 func (m *Manager) Run(ctx context.Context) error {
 	idle, committed := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(committed)
-		m.commits.run(idle)
-	}()
+	m.strays.Go(func() { m.commits.run(idle) })
 	var pumps sync.WaitGroup
 	pumps.Go(func() { m.tidy(ctx) })
 	for ctx.Err() == nil {
@@ -189,6 +187,10 @@ func (m *Manager) Run(ctx context.Context) error {
 	close(m.stopped)
 	pumps.Wait()
 	close(idle)
+	go func() {
+		m.strays.Wait()
+		close(committed)
+	}()
 	select {
 	case <-committed:
 		return context.Cause(ctx)
@@ -237,7 +239,26 @@ func (m *Manager) Ready() error {
 	if err := m.store.Stat().Err; err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
+	if took := m.commits.waits(); took > storePatience {
+		return fmt.Errorf("%w: it has not answered for %v", ErrStore, took.Round(time.Second))
+	}
 	return nil
+}
+
+// see runs do, which changes the store, to its end, whoever waits for it: only
+// then is it known what there is. It returns do's error, or ErrStore when ctx
+// or storePatience is over before. The context of do ends then too.
+func (m *Manager) see(ctx context.Context, do func(context.Context) error) error {
+	waiting, leave := context.WithTimeout(ctx, storePatience)
+	done := make(chan error, 1)
+	m.strays.Go(func() { done <- do(waiting) })
+	defer leave()
+	select {
+	case err := <-done:
+		return err
+	case <-waiting.Done():
+		return ErrStore
+	}
 }
 
 // Create makes a session, whose first frame is committed when it returns.
@@ -245,6 +266,9 @@ func (m *Manager) Ready() error {
 func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Session, error) {
 	spec = spec.withDefaults(m.opts.Retain)
 	if err := spec.validate(m.opts.Retain); err != nil {
+		return nil, err
+	}
+	if err := m.Ready(); err != nil {
 		return nil, err
 	}
 	source, err := spec.Source.open(m.opts.Upstreams)
@@ -259,12 +283,17 @@ func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Sessio
 	if err := m.reserve(ctx, info.Size); err != nil {
 		return nil, err
 	}
-	s, err := m.create(ctx, info, source, cut)
+	var s *Session
+	err = m.see(ctx, func(ctx context.Context) (err error) {
+		if s, err = m.create(ctx, info, source, cut); err != nil {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.live--
+			m.bytes.add(-info.Size)
+		}
+		return err
+	})
 	if err != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.live--
-		m.bytes.add(-info.Size)
 		return nil, err
 	}
 	return s, nil
@@ -315,10 +344,13 @@ func (m *Manager) create(ctx context.Context, info Info, source Source, cut chun
 		return nil, err
 	}
 	wire := Wire(Frame{1, KindSession, first}.AppendWire(nil))
-	// Who gives up does not know whether the session is there; we must.
-	token, err := m.store.Create(context.WithoutCancel(ctx), Record{Info: info, State: Running, Last: 1}, wire)
+	kept := context.WithoutCancel(ctx)
+	token, err := m.store.Create(kept, Record{Info: info, State: Running, Last: 1}, wire)
 	if err != nil {
 		return nil, fmt.Errorf("create session: %w: %w", ErrStore, err)
+	}
+	if ctx.Err() != nil { // nobody waits for it any more
+		return nil, errors.Join(context.Cause(ctx), m.store.Remove(kept, info.ID, Deleted))
 	}
 	s := newSession(m, info, 0)
 	p := m.newPump(s, source, Record{Info: info, Token: token, State: Running, Last: 1, Bytes: int64(len(wire))})
@@ -334,7 +366,7 @@ func (m *Manager) create(ctx context.Context, info Info, source Source, cut chun
 		delete(m.sessions, info.ID)
 		m.mu.Unlock()
 		s.leave(ErrShutdown)
-		return nil, errors.Join(ErrShutdown, m.store.Remove(context.WithoutCancel(ctx), info.ID, Deleted))
+		return nil, errors.Join(ErrShutdown, m.store.Remove(kept, info.ID, Deleted))
 	}
 	m.bytes.add(int64(len(wire)))
 	m.opts.Logger.Info("session created", "session", info.ID, "source", spec.Source.Type, "unit", spec.Unit,
@@ -451,7 +483,7 @@ func (m *Manager) List(ctx context.Context, who Principal, after Cursor, limit i
 	sessions := make([]*Session, 0, len(records))
 	for _, r := range records {
 		m.mu.Lock()
-		s := m.sessions[r.Info.ID]
+		s, err := m.sessions[r.Info.ID], error(nil)
 		m.mu.Unlock()
 		if s == nil {
 			s, err = m.recall(ctx, r)

@@ -291,6 +291,9 @@ func (p *pump) draftFailure(err error) {
 // beginText makes text the rest, which must be empty. Text of another kind
 // ends what the chunker holds.
 func (p *pump) beginText(kind Kind, text string) {
+	if text == "" {
+		return // it would end what is held, and no log would tell
+	}
 	if kind != p.kind {
 		p.flushCut()
 		p.kind = kind

@@ -145,9 +145,14 @@ func (m *Manager) removeAll(ctx context.Context, ids []ID, why GoneReason) {
 }
 
 // remove takes a session that has ended out of the store, then out of memory.
-// Whoever asked may leave; it must be known whether it is there.
 func (m *Manager) remove(ctx context.Context, id ID, why GoneReason) error {
-	err := m.store.Remove(context.WithoutCancel(ctx), id, why)
+	return m.see(ctx, func(ctx context.Context) error {
+		return m.removeNow(context.WithoutCancel(ctx), id, why)
+	})
+}
+
+func (m *Manager) removeNow(ctx context.Context, id ID, why GoneReason) error {
+	err := m.store.Remove(ctx, id, why)
 	if _, gone := errors.AsType[*GoneError](err); err != nil && !gone {
 		return fmt.Errorf("remove session: %w", err)
 	}
