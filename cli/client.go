@@ -154,6 +154,9 @@ func (c *client) follow(ctx context.Context, id string, after session.FrameID, t
 
 // withoutAddress returns what is wrong with a connection whose ends are known.
 func withoutAddress(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the line broke")
+	}
 	if failed, ok := errors.AsType[*net.OpError](err); ok {
 		return failed.Err
 	}

@@ -128,7 +128,11 @@ func (t *typist) outcome() error {
 	case t.kind == session.KindDone:
 		return nil
 	case t.end.Error != nil:
-		return fmt.Errorf("the session failed: %s (%s)", t.end.Error.Message, t.end.Error.Code)
+		verb := string(t.kind)
+		if t.kind == session.KindInterrupted {
+			verb = "was interrupted; above is what came of it"
+		}
+		return fmt.Errorf("the session %s: %s (%s)", verb, t.end.Error.Message, t.end.Error.Code)
 	}
 	return fmt.Errorf("the session ended: %s (%s)", t.kind, t.end.Reason)
 }

@@ -186,18 +186,32 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// drain waits for streams to end, at most for Options.Drain, then tells those
-// that are left to break off.
+// drain waits for streams to end, and for sessions that could not go on after
+// a restart, at most for Options.Drain; then it tells the streams that are left
+// to break off.
 func (s *Server) drain() {
 	close(s.draining)
 	open := s.streams.close()
-	s.opts.Logger.Info("draining", "streams", open, "at_most", s.opts.Drain)
-	select {
-	case <-s.streams.empty:
-	case <-time.After(s.opts.Drain):
+	s.opts.Logger.Info("draining", "streams", open, "unresumable", s.opts.Manager.Unresumable(), "at_most", s.opts.Drain)
+	over := time.After(s.opts.Drain)
+	look := time.NewTicker(drainLook)
+	defer look.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-s.streams.empty:
+			if waiting = s.opts.Manager.Unresumable() > 0; waiting {
+				<-look.C
+			}
+		case <-over:
+			waiting = false
+		}
 	}
 	close(s.cut)
 }
+
+// drainLook is how often a server without streams looks whether sessions run
+// that could not go on.
+const drainLook = 100 * time.Millisecond
 
 // isDraining reports whether nothing new is taken on.
 func (s *Server) isDraining() bool {

@@ -1,9 +1,11 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"strings"
 	"testing"
@@ -122,4 +124,52 @@ func TestResumeAfterRestart(t *testing.T) {
 			t.Errorf("%d events before and the rest are %q, want %q", len(had), got, whole)
 		}
 	})
+}
+
+// A slowModel gives its text, and its end after a while.
+type slowModel struct{ takes time.Duration }
+
+func (m slowModel) Open(session.SourceSpec) (session.Source, error) { return m, nil }
+
+func (m slowModel) Deltas(ctx context.Context, _ int64) iter.Seq2[session.Delta, error] {
+	return func(yield func(session.Delta, error) bool) {
+		if !yield(session.Delta{Text: "answer"}, nil) {
+			return
+		}
+		select {
+		case <-time.After(m.takes):
+			yield(session.Delta{Kind: session.DeltaFinish, Reason: "stop"}, nil)
+		case <-ctx.Done():
+			yield(session.Delta{}, ctx.Err())
+		}
+	}
+}
+
+// A model's answer could not go on after a restart, so a relay that ends waits
+// for it, even if nobody reads it, and no longer than for streams.
+func TestDrainWaitsForModels(t *testing.T) {
+	for takes, want := range map[time.Duration]struct {
+		drained time.Duration
+		state   session.State
+	}{
+		3 * time.Second: {3 * time.Second, session.Done},
+		time.Minute:     {10 * time.Second, session.Running},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			st := memstore.New()
+			r := start(t, options{store: st, session: session.Options{Upstreams: slowModel{takes}}})
+			r.create(`{"source":{"type":"upstream","model":"m","messages":[]}}`)
+			r.create(`{"source":{"type":"push"}}`) // goes on with the next start
+			began := time.Now()
+			r.stop()
+			if took := time.Since(began).Round(time.Second); took != want.drained {
+				t.Errorf("an answer of %v: drained for %v, want %v", takes, took, want.drained)
+			}
+			for record := range st.Records(t.Context()) {
+				if record.Info.Spec.Source.Type == session.SourceUpstream && record.State != want.state {
+					t.Errorf("an answer of %v is %s, want %s", takes, record.State, want.state)
+				}
+			}
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 )
@@ -57,7 +58,14 @@ type GoneError struct {
 	Reason    GoneReason
 }
 
-func (e *GoneError) Error() string { return "the session is gone: " + string(e.Reason) }
+func (e *GoneError) Error() string {
+	why := map[GoneReason]string{
+		Expired: "its time of retention is over",
+		Evicted: "it had ended, and its room was needed",
+		Deleted: "it was deleted",
+	}[e.Reason]
+	return "the session is gone: " + cmp.Or(why, string(e.Reason))
+}
 
 // A GoneReason says why a session is no more.
 type GoneReason string

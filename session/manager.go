@@ -137,7 +137,8 @@ type Manager struct {
 	opts    Options
 	store   Store
 	commits *committer
-	bytes   quota // of frames and specs
+	bytes   quota         // of frames and specs
+	evicts  chan struct{} // holds one while ended sessions make room
 	readers quota
 	starts  chan *pump     // to Run
 	strays  sync.WaitGroup // changes of the store that somebody may wait for
@@ -160,6 +161,7 @@ func NewManager(store Store, o Options) (*Manager, error) {
 		store:    store,
 		commits:  newCommitter(store, o.Events.Appended),
 		bytes:    quota{max: o.MaxTotalBytes, crowded: make(chan struct{}, 1)},
+		evicts:   make(chan struct{}, 1),
 		readers:  quota{max: int64(o.MaxReaders)},
 		starts:   make(chan *pump),
 		stopped:  make(chan struct{}),
@@ -228,6 +230,19 @@ func (m *Manager) Use() Use {
 		MaxBytes:    m.opts.MaxTotalBytes,
 		Disk:        disk,
 	}
+}
+
+// Unresumable returns how many sessions run that would end as interrupted if
+// the process ended now.
+func (m *Manager) Unresumable() (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sessions {
+		if s.info.Spec.Source.Type == SourceUpstream && s.state() == Running {
+			n++
+		}
+	}
+	return n
 }
 
 // Level is what a frame that is shown, and a command that is answered, survives.
@@ -383,6 +398,10 @@ func (m *Manager) newPump(s *Session, source Source, r Record) *pump {
 		limits: limits{session: m.opts.MaxBytes, hold: m.opts.MaxHold, total: &m.bytes},
 		write:  m.commits.write,
 		retire: m.settle,
+		makeRoom: func() bool {
+			m.evict(context.Background())
+			return !m.bytes.over()
+		},
 		events: m.opts.Events,
 		logger: m.opts.Logger,
 		pace:   newPace(r.Info.Spec.Rate),

@@ -170,6 +170,24 @@ func TestList(t *testing.T) {
 	})
 }
 
+// A session fails for want of room only when no ended one can give any.
+func TestEndedMakeRoomFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t, session.Options{MaxTotalBytes: 100_000})
+		for range 8 {
+			readAll(t, create(t, m, session.Spec{Source: text(strings.Repeat("x", 4000)), Unit: chunker.Line}), 0)
+		}
+		s := create(t, m, session.Spec{Source: push, Unit: chunker.Rune})
+		// One turn of it takes more than what is free.
+		if _, _, err := s.Append(t.Context(), session.Append{Text: strings.Repeat("y", 3000)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.Append(t.Context(), session.Append{Text: "z"}); err != nil {
+			t.Errorf("Append = %v, with %+v", err, m.Use())
+		}
+	})
+}
+
 // What a session was given counts as well as what came of it.
 func TestSpecsCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -31,15 +31,16 @@ const (
 // fields belong to its goroutine. It gathers frames in wire and ends; what it
 // gathered is shown, and what it was asked is answered, only after commit.
 type pump struct {
-	s      *Session
-	source Source // nil for push, and for what cannot go on
-	token  Token
-	limits limits
-	write  func(Batch) <-chan error                   // commits; it returns at once
-	retire func(s *Session, last Status, bytes int64) // called before the session is told
-	places chan struct{}                              // for those that rebuild at once; nil for a new session
-	events Events
-	logger *slog.Logger
+	s        *Session
+	source   Source // nil for push, and for what cannot go on
+	token    Token
+	limits   limits
+	write    func(Batch) <-chan error                   // commits; it returns at once
+	makeRoom func() bool                                // reports whether limits.total is over no more
+	retire   func(s *Session, last Status, bytes int64) // called before the session is told
+	places   chan struct{}                              // for those that rebuild at once; nil for a new session
+	events   Events
+	logger   *slog.Logger
 
 	// From the source to frames: deltas, queue, rest, cut, drafts.
 	deltas <-chan Delta // nil for push and once the source is at its end
@@ -125,7 +126,7 @@ func (p *pump) run(ctx context.Context) {
 	case err != nil:
 		p.logger.Warn("session broken off", "session", p.s.info.ID, "last_id", status.Last, "error", err)
 	case end.Error != nil:
-		p.logger.Warn("session failed", "session", p.s.info.ID, "last_id", status.Last, "code", end.Error.Code, "message", end.Error.Message, logged("model", p.s.info.Spec.Source.Model))
+		p.logger.Warn("session "+string(status.State), "session", p.s.info.ID, "last_id", status.Last, "code", end.Error.Code, "message", end.Error.Message, logged("model", p.s.info.Spec.Source.Model))
 	default:
 		p.logger.Info("session ended", "session", p.s.info.ID, "last_id", status.Last, "state", status.State, "reason", end.Reason)
 	}
@@ -357,7 +358,7 @@ func (p *pump) full() *Failure {
 	switch {
 	case p.size+int64(len(p.wire)) >= p.limits.session:
 		return &Failure{CodeSessionFull, "the session has reached its limit of bytes"}
-	case p.limits.total.over():
+	case p.limits.total.over() && !p.makeRoom():
 		return &Failure{CodeRelayFull, "the relay has reached its limit of bytes for all sessions"}
 	}
 	return nil

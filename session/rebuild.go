@@ -30,7 +30,7 @@ func (p *pump) goOn(ctx context.Context) error {
 		return p.giveUp(ctx, interrupted(failure))
 	}
 	if err == nil {
-		p.logger.Info("session goes on", "session", p.s.info.ID, "last_id", p.status.Last)
+		p.logger.Info("session goes on", "session", p.s.info.ID, "last_id", p.status.Last, "state", p.status.State)
 	}
 	return err
 }

@@ -94,8 +94,10 @@ func (m *Manager) sweep(ctx context.Context) {
 }
 
 // evict removes ended sessions, those first that ended first, until there is
-// room again.
+// room again. One at a time does so; the others wait for it.
 func (m *Manager) evict(ctx context.Context) {
+	m.evicts <- struct{}{}
+	defer func() { <-m.evicts }()
 	surplus := m.bytes.used.Load() - int64(crowdedUntil*float64(m.bytes.max))
 	type candidate struct {
 		id ID

@@ -85,6 +85,12 @@ func (s *Session) Status() Status {
 	return status
 }
 
+func (s *Session) state() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status.State
+}
+
 // Read returns a reader of the frames past after. Errors are *AheadError, and
 // ErrOverloaded when the relay has as many readers as it may.
 func (s *Session) Read(after FrameID) (*Reader, error) {
