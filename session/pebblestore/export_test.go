@@ -127,3 +127,6 @@ const Format = format
 
 // RaiseFormat makes the store one that a later version has opened.
 func (st *Store) RaiseFormat() error { return st.db.Set(formatKey, []byte{format + 1}, nil) }
+
+// Break makes the store one in which a commit has failed inside Pebble.
+func (st *Store) Break(err error) { st.fail(err) }

@@ -2,6 +2,8 @@ package pebblestore_test
 
 import (
 	"math/rand/v2"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -12,18 +14,25 @@ import (
 type faults struct {
 	vfs.FS
 
-	mu     sync.Mutex
-	before func(op, name string) error // called before each change; nil lets all through
-	hits   atomic.Int64                // operations that failed
-	drop   bool                        // a sync that fails loses what was written since the one before
-	usage  *vfs.DiskUsage              // what GetDiskUsage says, if not nil
-	synced map[string]int64            // bytes of each file that are safe
+	mu      sync.Mutex
+	before  func(op, name string) error // called before each change; nil lets all through
+	missing string                      // a part of the names of files that are not there to be read; none if empty
+	hits    atomic.Int64                // operations that failed
+	drop    bool                        // a sync that fails loses what was written since the one before
+	usage   *vfs.DiskUsage              // what GetDiskUsage says, if not nil
+	synced  map[string]int64            // bytes of each file that are safe
 }
 
 func (fs *faults) setBefore(before func(op, name string) error) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	fs.before = before
+}
+
+func (fs *faults) setMissing(missing string) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.missing = missing
 }
 
 func (fs *faults) setUsage(usage *vfs.DiskUsage) {
@@ -79,6 +88,16 @@ func (fs *faults) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory
 	}
 	fs.unsafe(newname)
 	return &faultyFile{File: f, fs: fs, name: newname}, nil
+}
+
+func (fs *faults) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	fs.mu.Lock()
+	missing := fs.missing
+	fs.mu.Unlock()
+	if missing != "" && strings.Contains(name, missing) {
+		return nil, &os.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
+	}
+	return fs.FS.Open(name, opts...)
 }
 
 func (fs *faults) OpenDir(name string) (vfs.File, error) {

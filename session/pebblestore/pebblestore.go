@@ -420,7 +420,8 @@ func (st *Store) recover() error {
 // Close lets the calls that run come to their end, and closes the store. It
 // waits for no disk that does not take writes: calls that do fail then, and
 // whether what they were to commit is there shows when the store is opened
-// again, and the error that Close returns is why.
+// again, and the error that Close returns is why. What is still to be logged
+// is, before Close returns.
 func (st *Store) Close() error {
 	st.mu.Lock()
 	if st.closed {
@@ -433,7 +434,10 @@ func (st *Store) Close() error {
 	st.calls.Wait()
 	err := cmp.Or(st.db.Close(), st.shield.gaveUp(), st.lock.Close())
 	st.log.close()
-	return err
+	if err != nil {
+		return fmt.Errorf("%w: %w", session.ErrStore, err)
+	}
+	return nil
 }
 
 // begin lets a call in, unless ctx is done or the store is closed. Who is let

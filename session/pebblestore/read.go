@@ -32,11 +32,13 @@ func (st *Store) lookup(id session.ID) (*info, state, error) {
 func readRecord(it *pebble.Iterator, id session.ID) (*info, state, error) {
 	key := appendRecordKey(nil, id, partInfo)
 	if it.SeekGE(key) && bytes.Equal(it.Key(), key) {
-		in, s, err := readParts(it, id)
-		return in, s, err
+		return readParts(it, id)
 	}
-	key = appendIDKey(nil, prefixTombstone, id)
-	found := it.SeekGE(key) && bytes.Equal(it.Key(), key)
+	found := false
+	if it.Error() == nil { // the next seek would forget it
+		key = appendIDKey(nil, prefixTombstone, id)
+		found = it.SeekGE(key) && bytes.Equal(it.Key(), key)
+	}
 	if err := it.Error(); err != nil {
 		return nil, state{}, fmt.Errorf("session %s…: %w", short(id), err)
 	}

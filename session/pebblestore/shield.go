@@ -28,7 +28,9 @@ const (
 // A shield stands between Pebble and the disk. Pebble ends the process when a
 // log (a write-ahead log, the manifest, a marker or their directory) cannot be
 // written; behind a shield these do not fail but wait, and are tried again
-// until they succeed. Tables may fail: Pebble writes them again.
+// until they succeed. So does the file of its options, which it writes last
+// when it opens: where that fails, it panics if a compaction has begun. Tables
+// may fail: Pebble writes them again.
 //
 // After a failed sync the kernel may have dropped what it could not write, and
 // a second sync would not say so. So what was written to a log since its last
@@ -107,7 +109,7 @@ func (s *shield) gaveUp() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return fmt.Errorf("%w: the disk did not take writes: %w", session.ErrStore, s.cause)
+	return fmt.Errorf("the disk did not take writes: %w", s.cause)
 }
 
 // tableDone takes how a flush or compaction ended.
@@ -224,7 +226,7 @@ func kindOf(name string) fileKind {
 	switch {
 	case strings.HasSuffix(name, ".log"):
 		return walFile
-	case strings.HasPrefix(name, "MANIFEST-"), strings.HasPrefix(name, "marker."):
+	case strings.HasPrefix(name, "MANIFEST-"), strings.HasPrefix(name, "marker."), strings.HasSuffix(name, ".dbtmp"):
 		return logFile
 	case strings.HasSuffix(name, ".sst"), strings.HasSuffix(name, ".blob"):
 		return tableFile
@@ -339,11 +341,16 @@ func (s *shield) RemoveAll(name string) error {
 	return s.FS.RemoveAll(name)
 }
 
+// Rename gives a new name, which no file has had, to a file.
 func (s *shield) Rename(oldname, newname string) error {
-	if s.abandoned.Load() {
-		return nil
-	}
-	return s.FS.Rename(oldname, newname)
+	s.insist(func() error {
+		err := s.FS.Rename(oldname, newname)
+		if errors.Is(err, fs.ErrNotExist) {
+			_, err = s.FS.Stat(newname) // an attempt that failed may have done it
+		}
+		return err
+	})
+	return nil
 }
 
 func (s *shield) Link(oldname, newname string) error {

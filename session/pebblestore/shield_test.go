@@ -1,6 +1,7 @@
 package pebblestore_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -102,8 +103,9 @@ func TestFailingDisk(t *testing.T) {
 					}
 				}
 				for i, r := range l.records { // readers see what is committed, and go on
-					if last := holds(t, st, r.Info.ID); last < shown[i] {
-						t.Errorf("session %d shows %d frames, and showed %d", i, last, shown[i])
+					w, err := st.Read(t.Context(), r.Info.ID, 0, 1<<30)
+					if last, _, checkErr := w.Check(0); err != nil || checkErr != nil || last < shown[i] {
+						t.Errorf("session %d shows %d frames, %v, and showed %d", i, last, cmp.Or(err, checkErr), shown[i])
 					}
 				}
 				if disk.hits.Load() == 0 {
@@ -118,15 +120,15 @@ func TestFailingDisk(t *testing.T) {
 				})
 				create(t, st, sessiontest.Record("a", created))
 				l.wait()
-				const down1, up = "the disk does not take writes", "the disk takes writes again"
-				if said.of(down1) == 0 || said.of(down1) != said.of(up) {
-					t.Errorf("%q was logged %d times, %q %d times", down1, said.of(down1), up, said.of(up))
-				}
 				acked, _ := l.snapshot()
 				after := crash(mem, 0, rand.New(rand.NewPCG(1, 2)))
 				l.check(t, open(t, "data", pebblestore.Options{}.Quick().OnFS(after)), acked, 0, true)
 				if err := st.Close(); err != nil {
 					t.Error(err)
+				}
+				const down1, up = "the disk does not take writes", "the disk takes writes again"
+				if said.of(down1) == 0 || said.of(down1) != said.of(up) {
+					t.Errorf("%q was logged %d times, %q %d times", down1, said.of(down1), up, said.of(up))
 				}
 				l.check(t, open(t, "data", pebblestore.Options{}.Quick().OnFS(mem)), acked, 0, true)
 			})
@@ -155,8 +157,8 @@ func TestCloseWhileFailing(t *testing.T) {
 			go func() { closed <- st.Close() }()
 			select {
 			case err := <-closed:
-				if !errors.Is(err, session.ErrStore) {
-					t.Errorf("Close = %v, want ErrStore", err)
+				if !errors.Is(err, session.ErrStore) || !errors.Is(err, syscall.EIO) {
+					t.Errorf("Close = %v, want ErrStore and %v", err, syscall.EIO)
 				}
 			case <-time.After(20 * time.Second):
 				t.Fatal("Close does not return")
@@ -256,6 +258,9 @@ func TestFullDisk(t *testing.T) {
 			if _, err := mem.Stat("data/tokenrelay.ballast"); err != nil {
 				t.Errorf("the ballast after the disk was full: %v", err)
 			}
+			if err := st.Close(); err != nil {
+				t.Error(err)
+			}
 			for _, message := range []string{"the disk of the store is full", "the disk of the store has room again"} {
 				if got := said.of(message); got != 1 {
 					t.Errorf("%q was logged %d times, want once", message, got)
@@ -263,6 +268,64 @@ func TestFullDisk(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A commit that would not leave enough of the disk is refused before it is
+// made, and the ballast is there still.
+func TestLargeCommits(t *testing.T) {
+	const margin = 16 << 20
+	mem := vfs.NewMem()
+	disk := &faults{FS: mem, usage: &vfs.DiskUsage{AvailBytes: 1 << 30, TotalBytes: 1 << 30}}
+	st := open(t, "data", pebblestore.Options{}.Quick().OnFS(disk))
+	large, held, small, ends := sessiontest.Record("a", created), sessiontest.Record("a", created), sessiontest.Record("a", created), sessiontest.Record("a", created)
+	for _, r := range []session.Record{large, held, small, ends} {
+		create(t, st, r)
+	}
+	random := randomSource()
+	batches := []session.Batch{batch(large, 1, 50), batch(held, 1, 2), batch(small, 1, 2), ended(ends, 1, 50)}
+	batches[0].Frames, batches[3].Frames = randomFrames(random, 1, 50, 100<<10), randomFrames(random, 1, 50, 100<<10)
+	batches[1].Checkpoint.Held = string(randomFrames(random, 1, 2, 5<<20))
+	text, list := sessiontest.Record("a", created), sessiontest.Record("a", created)
+	text.Info.Spec.Source.Text = strings.Repeat("x", 4<<20)
+	list.Info.Spec.Metadata["list"] = text.Info.Spec.Source.Text
+	for _, r := range []session.Record{text, list} {
+		disk.setUsage(&vfs.DiskUsage{AvailBytes: margin + 4<<20, TotalBytes: 1 << 30})
+		if _, err := st.Create(t.Context(), r, sessiontest.Frames(0, 1)); !errors.Is(err, session.ErrNoSpace) {
+			t.Errorf("Create of a large session = %v, want ErrNoSpace", err)
+		}
+		disk.setUsage(&vfs.DiskUsage{AvailBytes: margin + 5<<20, TotalBytes: 1 << 30})
+		create(t, st, r)
+	}
+	disk.setUsage(&vfs.DiskUsage{AvailBytes: margin + 4<<20, TotalBytes: 1 << 30})
+	for i, err := range st.Append(t.Context(), batches) {
+		if want := []error{session.ErrNoSpace, session.ErrNoSpace, nil, nil}[i]; !errors.Is(err, want) {
+			t.Errorf("batch %d = %v, want %v", i, err, want)
+		}
+	}
+	if err := st.Stat().Err; err != nil {
+		t.Errorf("Stat = %v, want nil: there is room for smaller ones", err)
+	}
+	disk.setUsage(&vfs.DiskUsage{AvailBytes: margin + 11<<20, TotalBytes: 1 << 30})
+	for i, err := range st.Append(t.Context(), batches[:2]) {
+		if err != nil {
+			t.Errorf("batch %d = %v, want nil: there is room", i, err)
+		}
+	}
+	disk.setUsage(&vfs.DiskUsage{AvailBytes: margin - 1, TotalBytes: 1 << 30})
+	b := batch(large, 50, 99)
+	b.Frames = randomFrames(random, 50, 99, 100<<10)
+	if err := st.Append(t.Context(), []session.Batch{b})[0]; !errors.Is(err, session.ErrNoSpace) {
+		t.Errorf("Append without a margin = %v, want ErrNoSpace", err)
+	}
+	if err := st.Stat().Err; !errors.Is(err, session.ErrNoSpace) {
+		t.Errorf("Stat without a margin = %v, want ErrNoSpace", err)
+	}
+	if _, err := mem.Stat("data/tokenrelay.ballast"); err != nil {
+		t.Errorf("the ballast: %v", err)
+	}
+	disk.setUsage(&vfs.DiskUsage{AvailBytes: 1 << 30, TotalBytes: 1 << 30})
+	eventually(t, "there is room again", func() bool { return st.Stat().Err == nil })
+	appendOne(t, st, b)
 }
 
 // Nothing is shown before it is committed, and nothing is gone before its
@@ -400,14 +463,45 @@ func TestCorruptTable(t *testing.T) {
 			writeAll(t, mem, "data/pebble/"+name, data)
 		}
 	}
-	st, err := pebblestore.Open(t.Context(), "data", pebblestore.Options{}.OnFS(mem))
-	if err != nil {
-		return // refused is good as well
+	// Opening reads no frames: the damage shows when they are read.
+	said := newBook()
+	st = open(t, "data", pebblestore.Options{Logger: slog.New(said)}.OnFS(mem))
+	if got, err := st.Read(t.Context(), r.Info.ID, 0, 1<<30); err == nil || len(got) > 0 || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("Read of damaged frames = %d bytes, %v; want an error of their checksum", len(got), err)
 	}
-	defer st.Close()
-	if got, err := st.Read(t.Context(), r.Info.ID, 0, 1<<30); err == nil || len(got) > 0 {
-		t.Errorf("Read of damaged frames = %d bytes, %v; want an error", len(got), err)
-	} else {
-		t.Log(err)
+	if got, err := st.Load(t.Context(), r.Info.ID); err != nil || got.Last != 3000 {
+		t.Errorf("Load = last %d, %v; want 3000: the record is not damaged", got.Last, err)
 	}
+	eventually(t, "the log says that the store is damaged", func() bool { return said.of("the store is damaged") > 0 })
+}
+
+// A table that disappears while the store runs is an error for those who need
+// it, and not the end of the process.
+func TestMissingTable(t *testing.T) {
+	disk := &faults{FS: vfs.NewMem()}
+	st := open(t, "data", pebblestore.Options{}.OnFS(disk))
+	r := sessiontest.Record("a", created)
+	create(t, st, r)
+	appendOne(t, st, ended(r, 1, 3000))
+	disk.setMissing(".sst")
+	if err := st.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	_, loadErr := st.Load(t.Context(), r.Info.ID)
+	got, readErr := st.Read(t.Context(), r.Info.ID, 0, 1<<30)
+	_, listErr := st.List(t.Context(), "a", session.Cursor{}, 10)
+	_, acquireErr := st.Acquire(t.Context(), r.Info.ID)
+	var recordsErr error
+	for _, recordsErr = range st.Records(t.Context()) {
+	}
+	for name, err := range map[string]error{"Load": loadErr, "Read": readErr, "List": listErr, "Acquire": acquireErr, "Records": recordsErr} {
+		if err == nil || errors.Is(err, session.ErrNotFound) || !strings.Contains(err.Error(), "missing") {
+			t.Errorf("%s without the table = %v, want an error that says so", name, err)
+		}
+	}
+	if len(got) > 0 {
+		t.Errorf("Read without the table = %d bytes, want none", len(got))
+	}
+	disk.setMissing("")
+	holds(t, st, r.Info.ID)
 }
