@@ -15,3 +15,8 @@ func TestStore(t *testing.T) {
 func TestTombstones(t *testing.T) {
 	sessiontest.TestTombstones(t, 3, func(_ *testing.T, most int) session.Store { return memstore.NewWithTombstones(most) })
 }
+
+// A store without faults is as good as the one in it.
+func TestFaulty(t *testing.T) {
+	sessiontest.TestStore(t, func(*testing.T) session.Store { return &sessiontest.Faulty{Store: memstore.New()} })
+}
