@@ -55,6 +55,7 @@ describe('Client', () => {
     { name: 'finish', run: (c) => c.finish('s1'), want: { method: 'POST', url: 'http://relay.test/v1/sessions/s1/finish' } },
     { name: 'delete', run: (c) => c.delete('s1'), want: { method: 'DELETE', url: 'http://relay.test/v1/sessions/s1' } },
     { name: 'models', run: (c) => c.models(), want: { method: 'GET', url: 'http://relay.test/v1/models' } },
+    { name: 'ready', run: (c) => c.ready(), want: { method: 'GET', url: 'http://relay.test/readyz' } },
   ];
   for (const { name, run, want } of commands) {
     test(name, async () => {

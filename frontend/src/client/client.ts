@@ -217,6 +217,11 @@ export class Client {
     return list.data ?? [];
   }
 
+  /** Resolves if the server takes on sessions and their text. */
+  async ready(options: CallOptions = {}): Promise<void> {
+    await this.#done('GET', '/readyz', options);
+  }
+
   /** Reads a session's events, reconnecting as needed; see Follow. */
   follow(id: string, options: FollowOptions = {}): Follow {
     return new Follow((url, init) => this.#fetch(this.#base + url, { ...init, headers: { ...this.#headers, ...init.headers } }), id, options);
