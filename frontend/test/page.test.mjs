@@ -280,6 +280,54 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
   story('a session that is not there', async (open) => {
     const tab = await open('/s/aaaaaaaaaaaaaaaaaaaaaaaaaa?at=5');
     await tab.page.getByTestId('trouble').getByText('There is no such session').waitFor();
+    assert.match(await tab.status.textContent(), /^Failed: There is no such session$/);
+  });
+
+  story('a session that is gone when its line is cut', async (open) => {
+    const tab = await open();
+    await tab.choose('Model', 'demo');
+    await tab.send('Tell me of the sea');
+    await tab.reach(10);
+    await tab.page.route('**/v1/sessions/*/events*', (route) =>
+      route.fulfill({ status: 404, contentType: 'application/problem+json', body: JSON.stringify({ status: 404, code: 'session_not_found', detail: 'no such session' }) }),
+    );
+    await tab.button('Cut').click();
+    const trouble = tab.page.getByTestId('trouble');
+    await trouble.waitFor();
+    assert.equal((await trouble.locator('p').textContent()).trim(), 'There is no such session');
+    assert.match(await tab.page.getByTestId('status-line').textContent(), /^failed · event \d+/);
+    assert.equal(await tab.strip.count(), 0);
+    await post(tab.id, 'stop');
+  });
+
+  story('a disk that takes nothing is told of', async (open) => {
+    const created = await fetch(`${url}/v1/sessions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ source: { type: 'push' }, unit: 'word' }) });
+    const { id } = await created.json();
+    const append = async (text) =>
+      assert.ok((await fetch(`${url}/v1/sessions/${id}/append`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ text }) })).ok);
+    await append('there is text until the disk fails ');
+    const tab = await open();
+    await tab.page.route('**/readyz', (route) =>
+      route.fulfill({ status: 503, contentType: 'application/problem+json', body: JSON.stringify({ status: 503, code: 'unavailable', detail: 'the store takes nothing at the moment' }) }),
+    );
+    await tab.page.goto(new URL(`/s/${id}`, url).href);
+    await tab.reach(5);
+    const at = await tab.cursor();
+    const line = tab.page.getByTestId('status-line');
+    await line.filter({ hasText: 'live' }).waitFor();
+    await line.filter({ hasText: `relay waits for its disk · event ${at}` }).waitFor();
+    assert.doesNotMatch(await line.textContent(), /live|events\/s/);
+    await tab.page.getByText('The text goes on, or ends, when the disk is back.').waitFor();
+    const green = await tab.page.evaluate(() => {
+      const [state, send] = ['.state', '.send'].map((name) => getComputedStyle(document.querySelector(name)));
+      return state.color === send.backgroundColor;
+    });
+    assert.equal(green, false, 'the state is green');
+    await append('and more when it is back ');
+    await line.filter({ hasText: 'live' }).waitFor();
+    await tab.reach(at + 3);
+    await post(id, 'finish');
+    await tab.finished();
   });
 
   story('a prompt that the server has no place for shows the reason, and waits', async (open) => {

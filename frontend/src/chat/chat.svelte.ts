@@ -17,7 +17,7 @@ import {
 import type { Place } from './address.ts';
 import { Pacer, type Schedule } from './pacer.ts';
 import { Rate } from './rate.ts';
-import { explain, headline, type Trouble } from './trouble.ts';
+import { diskOf, explain, headline, lament, refusal, sentence, type Disk, type Trouble } from './trouble.ts';
 
 export type Phase = 'idle' | 'sending' | 'connecting' | 'live' | 'paused' | 'reconnecting' | 'refused' | Outcome;
 
@@ -66,6 +66,9 @@ const HIDDEN_LIMIT = 30_000;
 /** What the server takes as a metadata value, in bytes of UTF-8. */
 const MAX_METADATA = 512;
 
+/** How long nothing comes before the relay is asked why, and between two such questions, in milliseconds. */
+const SILENCE = 5000;
+
 const TICK = 250; // milliseconds between updates of what moves with time
 
 export class Chat {
@@ -88,6 +91,8 @@ export class Chat {
   wait = $state(0);
   cut: Cut | undefined = $state.raw();
   cuts = $state(0);
+  /** What the relay's disk does, while that is why nothing comes. */
+  disk: Disk | undefined = $state();
   end: TerminalEvent | undefined = $state.raw();
   trouble: Trouble | undefined = $state.raw();
   reasoned = $state(false);
@@ -108,6 +113,11 @@ export class Chat {
   #ticker: ReturnType<typeof setInterval> | undefined;
   #hiding: ReturnType<typeof setTimeout> | undefined;
   #away = false; // the line was let go because nobody looks
+  #visible = true;
+  #drawn = false; // there is some of the answer
+  #heardAt = 0; // when the last event came, or the line was asked for
+  #askedAt = -Infinity; // when the relay was asked whether it is ready
+  #asking: AbortController | undefined;
 
   constructor(options: ChatOptions) {
     this.#options = options;
@@ -123,8 +133,10 @@ export class Chat {
   get why(): string {
     if (this.end === undefined) return '';
     const { outcome, reason, error } = this.end;
-    if (error?.code === 'not_continuable') return 'The relay was restarted in the middle of this answer, and a model cannot be asked for the rest of one. What came is above.';
-    return error?.message || error?.code || (reason === outcome || (outcome === 'done' && reason === 'stop') ? '' : reason.replaceAll('_', ' '));
+    if (error?.message || error?.code) return lament(error, this.#drawn);
+    if (reason === outcome || (outcome === 'done' && reason === 'stop')) return '';
+    const words = reason.replaceAll('_', ' ');
+    return outcome === 'done' ? words : sentence(words);
   }
 
   get place(): Place {
@@ -290,6 +302,7 @@ export class Chat {
   setVisible(visible: boolean): void {
     clearTimeout(this.#hiding);
     this.#hiding = undefined;
+    this.#visible = visible;
     if (visible) {
       if (this.#away && this.active && this.phase !== 'paused') this.#connect(this.cursor);
       else this.#follow?.wake();
@@ -326,7 +339,7 @@ export class Chat {
     this.#pacer.history = 0;
     this.#pauseAt = this.#paceFrom = undefined;
     this.#question = undefined;
-    this.#away = false;
+    this.#away = this.#drawn = false;
     this.phase = 'idle';
     this.id = this.prompt = this.unit = '';
     this.cursor = this.pace = this.cuts = 0;
@@ -359,6 +372,7 @@ export class Chat {
       },
     });
     this.#follow = follow;
+    this.#heardAt = performance.now();
     this.#ticker = setInterval(() => this.#tick(), TICK);
   }
 
@@ -369,10 +383,18 @@ export class Chat {
     this.#pacer.clear();
     this.#rate.clear();
     this.rate = 0;
+    this.#stopAsking();
+    this.disk = undefined;
     clearInterval(this.#ticker);
   }
 
   #receive(event: StreamEvent): void {
+    this.#heardAt = performance.now();
+    this.#stopAsking();
+    if (this.disk !== undefined) {
+      this.disk = undefined;
+      this.announcement = 'The text goes on';
+    }
     this.#pacer.push(event);
     if (this.#pauseAt !== undefined && event.id >= this.#pauseAt) {
       this.#pacer.flush();
@@ -423,6 +445,7 @@ export class Chat {
       this.reasoned = true;
       this.#options.reasoning.append(reasoning);
     }
+    if (text !== '' || reasoning !== '') this.#drawn = true;
     this.cursor = last.id;
     if (last.id > this.#pacer.history) this.#rate.add(events.length, performance.now());
     if (!this.#catchingUp) this.#options.address.update(this.place);
@@ -433,13 +456,16 @@ export class Chat {
   /** Of a call that comes in fragments, the first alone has the name. */
   #tool(data: unknown): void {
     const name = typeof data === 'object' && data !== null && 'name' in data ? data.name : undefined;
-    if (typeof name === 'string' && name !== '') this.tools = [...this.tools, name];
+    if (typeof name !== 'string' || name === '') return;
+    this.tools = [...this.tools, name];
+    this.#drawn = true;
   }
 
   #finish(outcome: Outcome, end: TerminalEvent | undefined): void {
     this.#hangUp();
     this.#syncText();
     this.#pauseAt = this.#paceFrom = undefined;
+    this.#giveUpCut();
     this.end = end;
     this.trouble = undefined;
     this.heldBack = false;
@@ -461,6 +487,7 @@ export class Chat {
         break;
       case 'lost':
         this.phase = 'reconnecting';
+        this.#stopAsking();
         this.#retryAt = performance.now() + status.wait;
         this.#tick();
         // Tries that fail belong to the same cut.
@@ -515,9 +542,15 @@ export class Chat {
 
   #refuse(error: unknown): void {
     this.#hangUp();
+    this.#giveUpCut();
     this.phase = 'refused';
-    this.trouble = { title: headline(error), detail: explain(error) };
-    this.announcement = `Failed: ${this.trouble.title}. ${this.trouble.detail}`;
+    const { title, detail } = (this.trouble = refusal(error));
+    this.announcement = detail === '' ? `Failed: ${title}` : `Failed: ${title}. ${detail}`;
+  }
+
+  /** A cut that nothing has come after is not to be told as one that is being mended. */
+  #giveUpCut(): void {
+    if (this.cut?.back === undefined) this.cut = undefined;
   }
 
   /** Tells of what has failed and may yet succeed, or does not end the reading. */
@@ -547,6 +580,40 @@ export class Chat {
     const time = performance.now();
     this.rate = this.#rate.at(time);
     this.wait = this.phase === 'reconnecting' ? Math.max(0, Math.ceil((this.#retryAt - time) / 1000)) : 0;
+    const silent = this.phase === 'live' && !this.heldBack && time - this.#heardAt >= SILENCE;
+    if (silent && this.#visible && this.#asking === undefined && time - this.#askedAt >= SILENCE) void this.#ask();
+  }
+
+  /** Asks the relay whether its disk is why nothing comes. */
+  async #ask(): Promise<void> {
+    const asking = new AbortController();
+    this.#asking = asking;
+    this.#askedAt = performance.now();
+    let disk: Disk | undefined;
+    try {
+      await this.#options.client.ready({ signal: asking.signal });
+    } catch (error) {
+      disk = error instanceof ProblemError ? diskOf(error) : this.disk; // without an answer, as it was
+    }
+    if (this.#asking !== asking) return;
+    this.#asking = undefined;
+    if (disk === this.disk) return;
+    this.disk = disk;
+    switch (disk) {
+      case 'waiting':
+        this.announcement = 'The relay waits for its disk; the text goes on, or ends, when the disk is back';
+        break;
+      case 'full':
+        this.announcement = 'The relay’s disk is full; the text goes on, or ends, when there is room again';
+        break;
+      case undefined:
+        this.announcement = 'The relay’s disk is back';
+    }
+  }
+
+  #stopAsking(): void {
+    this.#asking?.abort();
+    this.#asking = undefined;
   }
 }
 

@@ -34,7 +34,7 @@ interface Harness {
 }
 
 /** A chat before a scripted events route; other routes answer from `state`, unless create or other does. */
-function harness(answers: ((line: Line) => Response | void)[], state: Record<string, unknown> = {}, create?: () => Response, other?: (url: string) => Response | undefined): Harness {
+function harness(answers: ((line: Line) => Response | void)[], state: Record<string, unknown> = {}, create?: () => Response, other?: (url: string) => Response | Promise<Response> | undefined): Harness {
   const { request, lines } = script(...answers);
   const calls: Harness['calls'] = [];
   let url = '/';
@@ -303,7 +303,7 @@ describe('Chat', () => {
     const h = harness([(l) => l.write(wire(1) + failed)]);
     void h.chat.send(question);
     await tick(100);
-    expect(h.chat).toMatchObject({ phase: 'failed', why: 'the upstream broke', announcement: 'Failed at event 2: the upstream broke' });
+    expect(h.chat).toMatchObject({ phase: 'failed', why: 'The upstream broke.', announcement: 'Failed at event 2: The upstream broke.' });
     expect(h.chat.again()).toBe(true);
     await tick(100);
     const creates = h.calls.filter((c) => c.url === '/v1/sessions');
@@ -326,7 +326,22 @@ describe('Chat', () => {
     const h = harness([() => new Response(JSON.stringify({ code: 'session_not_found', detail: 'no such session' }), { status: 404 })]);
     void h.chat.open({ id: 's1', at: 5, paused: false, pace: 0 });
     await tick();
-    expect(h.chat).toMatchObject({ phase: 'refused', trouble: { title: 'There is no such session' } });
+    expect(h.chat).toMatchObject({ phase: 'refused', announcement: 'Failed: There is no such session' });
+    expect(h.chat.trouble).toEqual({ title: 'There is no such session', detail: '' });
+  });
+
+  test('a session that is gone when its line is back', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 5)), () => problem(404, 'session_not_found', 'no such session')]);
+    void h.chat.send(question);
+    await tick(300);
+    h.lines[0]!.reset();
+    await tick(1);
+    expect(h.chat.cut).toEqual({ at: 5, open: false, back: undefined });
+    await tick(1000);
+    expect(h.chat).toMatchObject({ phase: 'refused', cursor: 5, cut: undefined });
+    expect(h.chat.trouble).toEqual({ title: 'There is no such session', detail: '' });
+    expect(h.answer.text).toBe(text(2, 5));
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   test('hidden for 30 s it lets go of the line; shown again it goes on', async () => {
@@ -575,7 +590,124 @@ describe('Chat, while the server is restarted', () => {
       const h = harness([() => problem(410, code, 'gone')]);
       void h.chat.open({ id: 's1', at: 5, paused: false, pace: 0 });
       await tick();
-      expect(h.chat).toMatchObject({ phase: 'refused', trouble: { title, detail: 'gone' } });
+      expect(h.chat).toMatchObject({ phase: 'refused', announcement: `Failed: ${title}` });
+      expect(h.chat.trouble).toEqual({ title, detail: '' });
+    });
+  }
+});
+
+describe('Chat, when nothing comes', () => {
+  const ready = new Response('{"status":"ready"}');
+  const waiting = problem(503, 'unavailable', 'the store takes nothing at the moment');
+  const full = problem(507, 'storage_full', 'the disk that keeps the sessions is full');
+
+  /** A chat that has got three events and then nothing, and a count of its questions. */
+  async function silence(...answers: (Response | undefined)[]): Promise<Harness & { asked: () => number }> {
+    const answer = turns(...answers);
+    const h = harness([(l) => l.write(wireRange(1, 3)), (l) => l.write(wire(l.after + 1))], {}, undefined, (url) => (url === '/readyz' ? answer() : undefined));
+    void h.chat.send(question);
+    await tick(100);
+    expect(h.chat).toMatchObject({ phase: 'live', cursor: 3 });
+    return { ...h, asked: () => h.calls.filter((call) => call.url === '/readyz').length };
+  }
+
+  test('for 5 s the relay is asked why, and every 5 s from then on', async () => {
+    const h = await silence(ready, ready, waiting, full, full, ready);
+    await tick(4800);
+    expect(h.asked()).toBe(0);
+    await tick(500);
+    expect(h).toMatchObject({ chat: { disk: undefined } });
+    expect(h.asked()).toBe(1);
+    await tick(5000);
+    expect(h.asked()).toBe(2);
+    expect(h.chat.disk).toBeUndefined();
+    await tick(5000);
+    expect(h.chat).toMatchObject({ phase: 'live', disk: 'waiting', announcement: 'The relay waits for its disk; the text goes on, or ends, when the disk is back' });
+    await tick(5000);
+    expect(h.chat).toMatchObject({ phase: 'live', disk: 'full', announcement: 'The relay’s disk is full; the text goes on, or ends, when there is room again' });
+    await tick(10_000);
+    expect(h.asked()).toBe(6);
+    expect(h.chat).toMatchObject({ phase: 'live', disk: undefined, announcement: 'The relay’s disk is back', trouble: undefined, cut: undefined });
+  });
+
+  test('the next event ends it, and the 5 s begin again', async () => {
+    const h = await silence(waiting);
+    await tick(5200);
+    expect(h.chat.disk).toBe('waiting');
+    h.lines[0]!.write(wire(4));
+    await tick(100);
+    expect(h.chat).toMatchObject({ phase: 'live', disk: undefined, cursor: 4, announcement: 'The text goes on' });
+    for (let id = 5; id < 10; id++) {
+      await tick(4000);
+      h.lines[0]!.write(wire(id));
+    }
+    expect(h.asked()).toBe(1);
+  });
+
+  test('an end of its own tells why', async () => {
+    const h = await silence(waiting);
+    await tick(5200);
+    h.lines[0]!.write('id: 4\nevent: failed\ndata: {"reason":"error","error":{"code":"storage_failed","message":"x"}}\n\n');
+    await tick(100);
+    expect(h.chat).toMatchObject({ phase: 'failed', disk: undefined });
+    expect(h.chat.announcement).toMatch(/^Failed at event 4: The relay’s disk took nothing/);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('a paused page and a paused session do not ask', async () => {
+    const h = await silence(waiting);
+    h.lines[0]!.write('id: 4\nevent: paused\ndata: {}\n\n');
+    await tick(20_000);
+    expect(h.asked()).toBe(0);
+    h.lines[0]!.write('id: 5\nevent: resumed\ndata: {}\n\n');
+    await tick(6000);
+    expect(h.chat.disk).toBe('waiting');
+    h.chat.pause();
+    expect(h.chat.disk).toBeUndefined();
+    await tick(20_000);
+    expect(h.asked()).toBe(1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('a hidden page does not ask; shown, it does at once', async () => {
+    const h = await silence(waiting);
+    h.chat.setVisible(false);
+    await tick(15_000);
+    expect(h.asked()).toBe(0);
+    h.chat.setVisible(true);
+    await tick(250);
+    expect(h.asked()).toBe(1);
+  });
+
+  test('an answer that tells nothing of the disk', async () => {
+    const h = await silence(new Response(null, { status: 503 }), problem(503, 'shutting_down', 'soon'), new Response(null, { status: 404 }), waiting, undefined, undefined, new Response(null, { status: 502 }));
+    await tick(15_500);
+    expect(h.asked()).toBe(3);
+    expect(h.chat.disk).toBeUndefined();
+    await tick(15_000); // the relay is not reached: as it was
+    expect(h.asked()).toBe(6);
+    expect(h.chat.disk).toBe('waiting');
+    await tick(5000);
+    expect(h.chat.disk).toBeUndefined();
+  });
+
+  for (const [how, then] of [
+    ['an event', (h: Harness) => h.lines[0]!.write(wire(4))],
+    ['the loss of the line', (h: Harness) => h.lines[0]!.reset()],
+    ['leaving', (h: Harness) => h.chat.leave()],
+  ] as const) {
+    test(`an answer that comes after ${how} is too late, and no second one is asked for meanwhile`, async () => {
+      let answer: ((response: Response) => void) | undefined;
+      const slow = new Promise<Response>((resolve) => (answer = resolve));
+      const h = harness([(l) => l.write(wireRange(1, 3)), () => {}], {}, undefined, (url) => (url === '/readyz' ? slow : undefined));
+      void h.chat.send(question);
+      await tick(20_000);
+      expect(h.calls.filter((call) => call.url === '/readyz')).toHaveLength(1);
+      then(h);
+      await tick(10);
+      answer!(waiting.clone());
+      await tick(1000);
+      expect(h.chat.disk).toBeUndefined();
     });
   }
 });

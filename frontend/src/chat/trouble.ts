@@ -1,11 +1,15 @@
 /** What the page says of an error. */
 
-import { passes, ProblemError } from '../client/index.ts';
+import { passes, ProblemError, type Failure } from '../client/index.ts';
 
 export interface Trouble {
   readonly title: string;
+  /** '' if there is no more to say. */
   readonly detail: string;
 }
+
+/** Codes of a session that is no more. */
+const GONE: readonly string[] = ['session_not_found', 'session_expired', 'session_evicted', 'session_deleted'];
 
 /** What has happened, in a few words. */
 export function headline(error: unknown): string {
@@ -34,8 +38,54 @@ export function headline(error: unknown): string {
   }
 }
 
+/** What ends the reading, said once: of a session that is no more, the headline is the whole of it. */
+export function refusal(error: unknown): Trouble {
+  const gone = error instanceof ProblemError && GONE.includes(error.code);
+  return { title: headline(error), detail: gone ? '' : explain(error) };
+}
+
 /** Why, as the server tells it. */
 export function explain(error: unknown): string {
   if (error instanceof TypeError) return 'it does not answer'; // what fetch says is another in each browser
   return error instanceof Error ? error.message : String(error);
+}
+
+/** Why a session ended before its text did, in whole sentences; drawn is whether there is any of it. */
+export function lament({ code, message }: Failure, drawn: boolean): string {
+  const said = reason(code) || sentence(message || code.replaceAll('_', ' '));
+  return drawn ? `${said} What came is above.`.trimStart() : said;
+}
+
+function reason(code: string): string {
+  switch (code) {
+    case 'storage_full':
+      return 'The relay’s disk is full, and the rest of this answer could not be kept.';
+    case 'storage_failed':
+      return 'The relay’s disk took nothing for too long, and the rest of this answer could not be kept.';
+    case 'relay_full':
+      return 'All the sessions of the relay together have reached its limit, and there was no room for the rest of this answer.';
+    case 'session_full':
+      return 'This answer has reached the length that the relay allows one session.';
+    case 'not_continuable':
+      return 'The relay was restarted in the middle of this answer, and a model cannot be asked for the rest of one.';
+    default:
+      return '';
+  }
+}
+
+/** The text with a capital at its beginning and a stop at its end. */
+export function sentence(text: string): string {
+  const words = text.trim();
+  if (words === '') return '';
+  const [first = ''] = words; // a code point
+  return first.toUpperCase() + words.slice(first.length) + (/[.!?…。！？]["'”’)]?$/u.test(words) ? '' : '.');
+}
+
+/** What the relay's disk does, for as long as it takes no text. */
+export type Disk = 'waiting' | 'full';
+
+/** What the answer to whether the relay is ready says of its disk; undefined if nothing. */
+export function diskOf(error: ProblemError): Disk | undefined {
+  if (error.code === 'storage_full') return 'full';
+  return error.code === 'unavailable' ? 'waiting' : undefined;
 }
