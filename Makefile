@@ -64,6 +64,7 @@ e2e: $(BINARY) frontend/node_modules chromium ## The page in a real Chromium aga
 
 soak: $(BINARY) frontend/node_modules chromium ## The long forms: many cuts, a real stalled minute, long fuzzing.
 	$(GO) test -tags soak -count=1 -timeout 60m -v -run 'RandomCuts|NobodyWaits|StalledReader' ./server
+	$(GO) test -tags soak -count=1 -timeout 60m -v -run RandomPrograms ./session
 	$(GO) test -tags soak -count=1 -timeout 60m -v -run Crash ./cli
 	set -e; for round in 1 2 3 4 5; do (cd frontend && TOKENRELAY_BIN=$(CURDIR)/$(BINARY) $(NPM) run e2e); done
 	$(MAKE) fuzz FUZZTIME=3m

@@ -1,0 +1,5 @@
+//go:build !soak
+
+package session_test
+
+const programsWanted = 300
