@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -92,6 +93,8 @@ func (st *Store) commit(stage func(*pebble.Batch) error, publish func(seq uint64
 	}
 	st.seq++
 	seq := st.seq
+	var count [1 + binary.MaxVarintLen64]byte
+	b.Set(countKey, appendCount(count[:0], seq), nil)
 	err = st.db.ApplyNoSyncWait(b, pebble.Sync)
 	st.order.Unlock()
 	if err == nil {
@@ -103,6 +106,7 @@ func (st *Store) commit(stage func(*pebble.Batch) error, publish func(seq uint64
 	if st.shield.abandoned.Load() {
 		return errClosed
 	}
+	st.tally.acknowledge(seq)
 	b.Close()
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -25,6 +25,8 @@ type tail struct {
 	name string // of its last log
 	log  []byte
 	ends []session.FrameID // of the batches
+
+	noTally bool // whether to open without it
 }
 
 // newTail makes a store whose log has a few commits of one session.
@@ -61,6 +63,11 @@ func (torn tail) open(t *testing.T, level session.Level, log []byte) (session.Fr
 	t.Helper()
 	disk := torn.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
 	writeAll(t, disk, torn.name, log)
+	if torn.noTally {
+		if err := disk.Remove("data/tokenrelay.commits"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	st, err := pebblestore.Open(t.Context(), "data", pebblestore.Options{Level: level}.Quick().OnFS(disk))
 	if err != nil {
 		return 0, err
@@ -87,13 +94,18 @@ func (torn tail) open(t *testing.T, level session.Level, log []byte) (session.Fr
 	return last, nil
 }
 
-// A log that is cut anywhere holds whole commits up to there.
+// A log that is cut anywhere holds whole commits up to there. It is refused
+// where power does not cut it: before what was acknowledged.
 func TestTornTail(t *testing.T) {
 	for _, level := range levels {
 		t.Run(string(level), func(t *testing.T) {
 			t.Parallel()
 			torn := newTail(t, level)
 			t.Logf("%d bytes", len(torn.log))
+			if _, err := torn.open(t, level, torn.log[:len(torn.log)/2]); (err != nil) != (level == session.LevelPower) {
+				t.Errorf("Open with half a log = %v; want an error at the level power", err)
+			}
+			torn.noTally = true
 			previous, ends := session.FrameID(0), 0
 			for n := range len(torn.log) + 1 {
 				if n < len(torn.log) && (level != session.LevelPower || n < len(torn.log)*2/3) && n%8 > 0 {
@@ -118,7 +130,8 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
-// A log with wrong bytes holds whole commits before them, or is refused.
+// A log with wrong bytes is refused. At the level process it may hold whole
+// commits before them instead.
 func TestFlippedTail(t *testing.T) {
 	for _, level := range levels {
 		t.Run(string(level), func(t *testing.T) {
@@ -135,6 +148,8 @@ func TestFlippedTail(t *testing.T) {
 					if !strings.Contains(err.Error(), "restore it from a backup") {
 						t.Errorf("Open with byte %d of the log spoilt = %v", at, err)
 					}
+				case level == session.LevelPower && last < torn.ends[len(torn.ends)-1]:
+					t.Errorf("with byte %d of %d of the log spoilt %d frames are there, and %d were acknowledged", at, len(torn.log), last, torn.ends[len(torn.ends)-1])
 				case last == torn.ends[len(torn.ends)-1] && at < len(torn.log)-100:
 					t.Errorf("with byte %d of %d of the log spoilt all is there", at, len(torn.log))
 				}

@@ -3,10 +3,10 @@
 // # What stands where
 //
 // The data directory holds a marker (tokenrelay.format, which says what the
-// directory is and in which format), a lock, a ballast and the database
-// (pebble). A key is a letter and what follows it; numbers in keys are big
-// endian, times milliseconds, and a string that is not the last of its key
-// comes after its length.
+// directory is and in which format), a lock, a ballast, a tally of the commits
+// (tokenrelay.commits) and the database (pebble). A key is a letter and what
+// follows it; numbers in keys are big endian, times milliseconds, and a string
+// that is not the last of its key comes after its length.
 //
 //	r id i                     what never changes about a session (JSON after the principal)
 //	r id s                     what does: token, state, last, bytes, checkpoint
@@ -18,6 +18,7 @@
 //	t id                       the tombstone of a session that was removed
 //	o number                   the id of a tombstone: the lowest number is the oldest
 //	m f                        the newest format of any value
+//	m s                        the number of the last commit
 //
 // Values begin with the format they are written in: see format. The number in
 // the marker is another: it is raised only when what stands where in the
@@ -50,6 +51,10 @@
 //   - Records, listing, aliases and tombstones of a session come and go by the
 //     same batch.
 //   - Without an entry, all that the database shows of a session is committed.
+//   - Commits are numbered in the order of the log, and each writes its number.
+//     The tally holds one up to which all commits survive the loss of power; a
+//     database that holds less has lost some that were acknowledged. It is
+//     opened without changing it first, and refused.
 //
 // # A disk that fails
 //

@@ -1,6 +1,7 @@
 package pebblestore_test
 
 import (
+	"io"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -208,9 +209,22 @@ func (fs *faults) lose(name string, written int64) {
 }
 
 // crash returns what a loss of power leaves of a disk: of what was not synced,
-// that percentage.
+// that percentage. The tally is what it was before: the kernel may write it at
+// any time.
 func crash(disk *vfs.MemFS, percent int, random *rand.Rand) *vfs.MemFS {
-	return disk.CrashClone(vfs.CrashCloneCfg{
+	var tally []byte
+	if f, err := disk.Open(tallyPath); err == nil {
+		tally, _ = io.ReadAll(f)
+		f.Close()
+	}
+	after := disk.CrashClone(vfs.CrashCloneCfg{
 		UnsyncedDataPercent: percent, RNG: random,
 	})
+	if len(tally) > 0 {
+		if f, err := after.Create(tallyPath, vfs.WriteCategoryUnspecified); err == nil {
+			f.Write(tally)
+			f.Close()
+		}
+	}
+	return after
 }

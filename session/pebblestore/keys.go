@@ -33,6 +33,9 @@ const (
 // formatKey holds the format of the newest value that there may be: see format.
 var formatKey = []byte{prefixMeta, 'f'}
 
+// countKey holds the number of the last commit: see tally.
+var countKey = []byte{prefixMeta, 's'}
+
 func appendRecordKey(dst []byte, id session.ID, part byte) []byte {
 	return append(append(append(dst, prefixRecord), id[:]...), part)
 }

@@ -41,8 +41,9 @@ const (
 )
 
 // Pebble's own formats, which it only ever raises. At the level power its logs
-// tell a torn end from damage in their middle; a log that was not synced may
-// look damaged after a loss of power, and must open all the same.
+// tell a torn end from most damage in their middle, and the tally from the
+// rest; a log that was not synced may look damaged after a loss of power, and
+// must open all the same.
 const (
 	formatPower   = pebble.FormatWALSyncChunks
 	formatProcess = pebble.FormatColumnarBlocks
@@ -109,6 +110,7 @@ type Store struct {
 	log     queue        // where logger leads
 	shield  *shield
 	ballast *ballast
+	tally   tally
 	db      *pebble.DB
 	lock    io.Closer
 	disk    atomic.Int64 // bytes that Pebble's files take
@@ -118,7 +120,7 @@ type Store struct {
 
 	order      sync.Mutex // held by whoever puts a commit into its place; guards the fields below
 	tombstones tombstones
-	seq        uint64 // of the last commit that was put into its place
+	seq        uint64 // of the last commit that was put into its place: it goes on where the database ends
 
 	mu       sync.RWMutex // guards the fields below and what they point to; held over no I/O
 	entries  map[session.ID]*entry
@@ -255,6 +257,7 @@ func open(ctx context.Context, dir string, lock io.Closer, o Options) (*Store, e
 	st := &Store{
 		level: o.Level, logger: logger, log: log, lock: lock, stop: stop, watch: o.watch,
 		ballast:    &ballast{fs: o.fs, dir: dir, logger: logger, size: o.ballast},
+		tally:      newTally(o.fs, dir, o.Level),
 		tombstones: tombstones{most: o.tombstones},
 		entries:    make(map[session.ID]*entry),
 		removing:   make(map[session.ID]*entry),
@@ -278,6 +281,7 @@ func open(ctx context.Context, dir string, lock io.Closer, o Options) (*Store, e
 		if st.db != nil {
 			st.db.Close() // err says more
 		}
+		st.tally.close()
 		log.close()
 		return nil, err
 	}
@@ -302,6 +306,11 @@ func prepare(under vfs.FS, dir, path string, fresh bool) error {
 		err = under.RemoveAll(path)
 	}
 	if err == nil {
+		if err = under.Remove(under.PathJoin(dir, tallyName)); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err == nil {
 		err = syncDir(under, under.PathDir(dir))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -312,6 +321,11 @@ func prepare(under vfs.FS, dir, path string, fresh bool) error {
 
 // load opens the database, and makes a fresh one complete.
 func (st *Store) load(dir, path string, fresh bool, o Options) error {
+	if !fresh {
+		if err := st.verify(dir, path, o); err != nil {
+			return err
+		}
+	}
 	if err := st.openDB(path, fresh, o); err != nil {
 		if fresh {
 			return fmt.Errorf("make the data directory: %w", err)
@@ -328,6 +342,7 @@ func (st *Store) load(dir, path string, fresh bool, o Options) error {
 	if err != nil {
 		return fmt.Errorf("open the data directory %s: %w", dir, err)
 	}
+	st.tally.begin(st.seq)
 	return nil
 }
 
@@ -336,16 +351,26 @@ func damaged(dir string, err error) error {
 }
 
 func (st *Store) openDB(path string, fresh bool, o Options) error {
-	log := st.logger
+	p := st.options(fresh, o)
 	cache := pebble.NewCache(cacheSize)
 	defer cache.Unref()
+	p.Cache = cache
+	db, err := pebble.Open(path, p)
+	if err == nil {
+		st.db = db
+	}
+	return err
+}
+
+// options are Pebble's.
+func (st *Store) options(fresh bool, o Options) *pebble.Options {
+	log := st.logger
 	format := formatPower
 	if o.Level == session.LevelProcess {
 		format = formatProcess
 	}
 	p := &pebble.Options{
 		FS:                 st.shield,
-		Cache:              cache,
 		ErrorIfExists:      fresh,
 		ErrorIfNotExists:   !fresh,
 		FormatMajorVersion: format,
@@ -383,11 +408,7 @@ func (st *Store) openDB(path string, fresh bool, o Options) error {
 	for i := range p.Levels {
 		p.Levels[i].BlockSize = blockSize
 	}
-	db, err := pebble.Open(path, p)
-	if err == nil {
-		st.db = db
-	}
-	return err
+	return p
 }
 
 // recover reads what the store must know before it can be used, and notes the
@@ -414,6 +435,9 @@ func (st *Store) recover() error {
 			return err
 		}
 	}
+	if st.seq, err = readCount(st.db); err != nil {
+		return err
+	}
 	return st.tombstones.recover(st.db)
 }
 
@@ -432,6 +456,7 @@ func (st *Store) Close() error {
 	st.mu.Unlock()
 	st.stop()
 	st.calls.Wait()
+	st.tally.close()
 	err := cmp.Or(st.db.Close(), st.shield.gaveUp(), st.lock.Close())
 	st.log.close()
 	if err != nil {
