@@ -53,10 +53,6 @@ func NewMetrics() *Metrics {
 			Help: "Sessions ended, by their last state. Those that failed have lost their source or reached a limit; those " +
 				"that were broken_off have no end of their own: the relay was shut down, or could not store them.",
 		}, []string{"state"}),
-		live: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tokenrelay_sessions_live",
-			Help: "Sessions that have not ended, running or paused.",
-		}),
 		frames: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tokenrelay_frames_total",
 			Help: "Frames (numbered events) committed to the logs of sessions. Each counts once, however many readers it has.",
@@ -83,7 +79,7 @@ func NewMetrics() *Metrics {
 		}, []string{"unit", "encoding"}),
 	}
 	m.registry.MustRegister(
-		m.started, m.recovered, m.ended, m.live, m.frames, m.bytes, m.commits, m.batches, m.capped, buildInfo(),
+		m.started, m.recovered, m.ended, m.frames, m.bytes, m.commits, m.batches, m.capped, buildInfo(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	m.zero()
@@ -116,11 +112,9 @@ func (m *Metrics) Events() session.Events {
 	return session.Events{
 		Started: func(source session.SourceType) {
 			m.started.WithLabelValues(string(source)).Inc()
-			m.live.Inc()
 		},
 		Recovered: func(source session.SourceType) {
 			m.recovered.WithLabelValues(string(source)).Inc()
-			m.live.Inc()
 		},
 		Committed: func(frames, bytes int) {
 			m.frames.Add(float64(frames))
@@ -138,57 +132,72 @@ func (m *Metrics) Events() session.Events {
 				state = stateBroken
 			}
 			m.ended.WithLabelValues(string(state)).Inc()
-			m.live.Dec()
 		},
 	}
 }
 
 // watch adds what manager uses. It is an error to call it twice.
 func (m *Metrics) watch(manager *session.Manager) error {
-	err := m.registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "tokenrelay_store_up",
-		Help: "1 while the store takes new sessions, 0 while it does not. The label is what a commit of it survives: nothing (memory), " +
+	return m.registry.Register(&useCollector{manager, prometheus.NewDesc(
+		"tokenrelay_store_up",
+		"1 while the store takes new sessions, 0 while it does not. The label is what a commit of it survives: nothing (memory), "+
 			"the end of the process (process), or the loss of power.",
-		ConstLabels: prometheus.Labels{"durability": string(manager.Level())},
-	}, func() float64 {
-		if manager.Ready() != nil {
-			return 0
-		}
-		return 1
-	}))
-	if err != nil {
-		return err
+		nil, prometheus.Labels{"durability": string(manager.Level())},
+	)})
+}
+
+// A useCollector shows what a Manager uses, all of it as of one moment.
+type useCollector struct {
+	manager *session.Manager
+	up      *prometheus.Desc
+}
+
+// gauges are those of a Use.
+var gauges = []struct {
+	desc  *prometheus.Desc
+	value func(session.Use) float64
+}{
+	{gauge("tokenrelay_sessions", "Sessions that are kept, ended ones included until their retention is over."),
+		func(u session.Use) float64 { return float64(u.Live + u.Ended) }},
+	{gauge("tokenrelay_sessions_live", "Sessions that have not ended, running or paused."),
+		func(u session.Use) float64 { return float64(u.Live) }},
+	{gauge("tokenrelay_sessions_in_memory", "Sessions in memory: all that have not ended, and ended ones that were asked for lately."),
+		func(u session.Use) float64 { return float64(u.InMemory) }},
+	{gauge("tokenrelay_sessions_limit", "How many sessions that have not ended there may be (--max-sessions); beyond it creation is refused."),
+		func(u session.Use) float64 { return float64(u.MaxSessions) }},
+	{gauge("tokenrelay_readers", "Readers of all sessions now."),
+		func(u session.Use) float64 { return float64(u.Readers) }},
+	{gauge("tokenrelay_readers_limit", "How many readers there may be (--max-readers); those beyond it are told to come back."),
+		func(u session.Use) float64 { return float64(u.MaxReaders) }},
+	{gauge("tokenrelay_kept_bytes", "Bytes of frames that are kept, and of what their sessions were created with."),
+		func(u session.Use) float64 { return float64(u.Bytes) }},
+	{gauge("tokenrelay_kept_limit_bytes", "How many bytes may be kept (--max-total-bytes); before it is reached the oldest ended sessions are removed."),
+		func(u session.Use) float64 { return float64(u.MaxBytes) }},
+	{gauge("tokenrelay_store_bytes", "Bytes that the store takes on its disk, compressed, its reserve apart; room of what was removed comes back after a while."),
+		func(u session.Use) float64 { return float64(u.Disk) }},
+}
+
+func gauge(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
+
+// Describe implements prometheus.Collector.
+func (c *useCollector) Describe(descs chan<- *prometheus.Desc) {
+	descs <- c.up
+	for _, g := range gauges {
+		descs <- g.desc
 	}
-	for _, gauge := range []struct {
-		name, help string
-		value      func(session.Use) float64
-	}{
-		{"tokenrelay_sessions", "Sessions that are kept, ended ones included until their retention is over.",
-			func(u session.Use) float64 { return float64(u.Live + u.Ended) }},
-		{"tokenrelay_sessions_in_memory", "Sessions in memory: all that have not ended, and ended ones that were asked for lately.",
-			func(u session.Use) float64 { return float64(u.InMemory) }},
-		{"tokenrelay_sessions_limit", "How many sessions that have not ended there may be (--max-sessions); beyond it creation is refused.",
-			func(u session.Use) float64 { return float64(u.MaxSessions) }},
-		{"tokenrelay_readers", "Readers of all sessions now.",
-			func(u session.Use) float64 { return float64(u.Readers) }},
-		{"tokenrelay_readers_limit", "How many readers there may be (--max-readers); those beyond it are told to come back.",
-			func(u session.Use) float64 { return float64(u.MaxReaders) }},
-		{"tokenrelay_kept_bytes", "Bytes of frames that are kept, and of what their sessions were created with.",
-			func(u session.Use) float64 { return float64(u.Bytes) }},
-		{"tokenrelay_kept_limit_bytes", "How many bytes may be kept (--max-total-bytes); before it is reached the oldest ended sessions are removed.",
-			func(u session.Use) float64 { return float64(u.MaxBytes) }},
-		{"tokenrelay_store_bytes", "Bytes that the store takes on its disk, compressed; room of what was removed comes back after a while.",
-			func(u session.Use) float64 { return float64(u.Disk) }},
-	} {
-		err := m.registry.Register(prometheus.NewGaugeFunc(
-			prometheus.GaugeOpts{Name: gauge.name, Help: gauge.help},
-			func() float64 { return gauge.value(manager.Use()) },
-		))
-		if err != nil {
-			return err
-		}
+}
+
+// Collect implements prometheus.Collector.
+func (c *useCollector) Collect(metrics chan<- prometheus.Metric) {
+	up := 1.0
+	if c.manager.Ready() != nil {
+		up = 0
 	}
-	return nil
+	metrics <- prometheus.MustNewConstMetric(c.up, prometheus.GaugeValue, up)
+	use := c.manager.Use()
+	for _, g := range gauges {
+		metrics <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value(use))
+	}
 }
 
 // buildInfo is always 1; its labels say what is running.

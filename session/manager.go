@@ -447,9 +447,11 @@ func (m *Manager) Get(ctx context.Context, who Principal, id ID) (*Session, erro
 	if s.info.Principal != who {
 		return nil, ErrNotFound
 	}
-	if s.ask(time.Now()) {
+	at := time.Now()
+	if s.expired(at) {
 		return nil, &GoneError{who, Expired}
 	}
+	s.touch(at)
 	return s, nil
 }
 
@@ -512,7 +514,7 @@ func (m *Manager) List(ctx context.Context, who Principal, after Cursor, limit i
 		case gone || errors.Is(err, ErrNotFound) || errors.Is(err, ErrElsewhere): // it may have gone meanwhile
 		case err != nil:
 			return nil, Cursor{}, err
-		case !s.ask(time.Now()):
+		case !s.expired(time.Now()):
 			sessions = append(sessions, s)
 		}
 	}

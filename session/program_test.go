@@ -58,11 +58,14 @@ func appending(a session.Append) step {
 // done or not: its log is that of one that nothing happened to. A failure is
 // repeated with PROGRAM_SEED.
 func TestRandomPrograms(t *testing.T) {
-	first, crashes := rand.Uint64(), 0
+	first, wanted, crashes := rand.Uint64(), uint64(programsWanted), 0
+	if testing.Short() {
+		wanted /= 5
+	}
 	if seed, err := strconv.ParseUint(os.Getenv("PROGRAM_SEED"), 10, 64); err == nil {
 		first = seed
 	}
-	for seed := first; seed < first+programsWanted && !t.Failed(); seed++ {
+	for seed := first; seed < first+wanted && !t.Failed(); seed++ {
 		random := rand.New(rand.NewPCG(seed, 1))
 		units := chunker.Units()
 		spec := session.Spec{Source: push, Unit: units[random.IntN(len(units))]}
@@ -87,7 +90,7 @@ func TestRandomPrograms(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d programs from seed %d, %d crashes", programsWanted, first, crashes)
+	t.Logf("%d programs from seed %d, %d crashes", wanted, first, crashes)
 }
 
 // crashing runs the steps over random crashes, each again until it has an

@@ -170,13 +170,18 @@ func (m *Manager) removeNow(ctx context.Context, id ID, why GoneReason) error {
 	return err
 }
 
-// ask notes that somebody asks for the session, and reports whether its time of
-// retention is over: it begins when the pump leaves, with the session's end or
-// because it was broken off.
-func (s *Session) ask(now time.Time) (expired bool) {
+// touch notes that somebody asks for the session.
+func (s *Session) touch(at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = now
+	s.asked = at
+}
+
+// expired reports whether the time of retention is over at now. It begins with
+// the session's end.
+func (s *Session) expired(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return !s.left.IsZero() && remains{ended: s.left, retain: s.info.Spec.Retain}.expired(now)
 }
 
