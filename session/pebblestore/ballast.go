@@ -130,6 +130,7 @@ func (l *ballast) write() (err error) {
 			l.fs.Remove(path)
 		}
 	}()
+	tighten(l.fs, path) // it holds nothing: no harm if that fails
 	random := rand.NewChaCha8([32]byte{})
 	block := make([]byte, 64<<10)
 	for left := l.size; left > 0; left -= int64(len(block)) {

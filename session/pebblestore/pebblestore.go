@@ -6,15 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -31,8 +26,6 @@ const (
 	// openTables bounds how many tables are open at a time.
 	openTables = 500
 
-	ownerOnly = 0o700 // mode of a new data directory
-
 	// watchEvery is how often the store looks at its disk.
 	watchEvery = time.Second
 	// flushRemoved is how long a removal may wait in memory before it is
@@ -47,23 +40,6 @@ const (
 const (
 	formatPower   = pebble.FormatWALSyncChunks
 	formatProcess = pebble.FormatColumnarBlocks
-)
-
-// Names in the data directory.
-const (
-	markerName = "tokenrelay.format"
-	markerNew  = "tokenrelay.format.new" // it becomes the marker
-	lockName   = "tokenrelay.lock"
-	dbName     = "pebble"
-)
-
-// The marker is one line: the text, a number and, until the database is
-// complete, a note.
-const (
-	markerText     = "tokenrelay data directory, format "
-	markerFormat   = 1
-	markerUnready  = ", being created"
-	maxMarkerBytes = 200
 )
 
 var (
@@ -145,8 +121,11 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("open the data directory: %w", context.Cause(ctx))
 	}
+	if dir == "" {
+		return nil, errors.New("the data directory has no name: give one")
+	}
 	if err := o.fs.MkdirAll(dir, ownerOnly); err != nil {
-		return nil, fmt.Errorf("open the data directory: %w", err)
+		return nil, unusable(dir, "made", err)
 	}
 	// First without the lock: a directory that is not ours gets no lock file.
 	if _, err := inspect(o.fs, dir); err != nil {
@@ -162,83 +141,6 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	return st, nil
-}
-
-func lockDir(under vfs.FS, dir string) (io.Closer, error) {
-	lock, err := under.Lock(under.PathJoin(dir, lockName))
-	switch {
-	case err == nil:
-		return lock, nil
-	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES), strings.Contains(err.Error(), "held by current process"):
-		return nil, fmt.Errorf("the data directory %s is %w: stop it first, or give this one another directory", dir, ErrLocked)
-	}
-	return nil, fmt.Errorf("lock the data directory: %w", err)
-}
-
-// inspect reports whether there is no complete store in dir yet, or why dir
-// must not be used. It writes nothing.
-func inspect(under vfs.FS, dir string) (fresh bool, err error) {
-	names, err := under.List(dir)
-	if err != nil {
-		return false, fmt.Errorf("open the data directory: %w", err)
-	}
-	if !slices.Contains(names, markerName) {
-		for _, name := range names {
-			if name != lockName && name != markerNew {
-				return false, fmt.Errorf("%s is no data directory of tokenrelay, and it is not empty (it holds %q): give an empty or a new directory", dir, name)
-			}
-		}
-		return true, nil
-	}
-	line, err := readMarker(under, under.PathJoin(dir, markerName))
-	if err != nil {
-		return false, fmt.Errorf("open the data directory: %w", err)
-	}
-	number, unready := strings.CutSuffix(strings.TrimSuffix(line, "\n"), markerUnready)
-	number, ours := strings.CutPrefix(number, markerText)
-	format, err := strconv.Atoi(number)
-	switch {
-	case !ours || err != nil || format < 1:
-		return false, fmt.Errorf("%s in %s is damaged: restore the directory from a backup, or give another one", markerName, dir)
-	case format > markerFormat:
-		return false, fmt.Errorf("the data directory %s has format %d, and this version of tokenrelay knows formats up to %d: use the version that wrote it, or a later one", dir, format, markerFormat)
-	}
-	return unready, nil
-}
-
-func readMarker(under vfs.FS, path string) (string, error) {
-	f, err := under.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	line, err := io.ReadAll(io.LimitReader(f, maxMarkerBytes))
-	return string(line), err
-}
-
-// writeMarker replaces the marker. It is on the disk when writeMarker returns.
-func writeMarker(under vfs.FS, dir, note string) error {
-	path := under.PathJoin(dir, markerNew)
-	f, err := under.Create(path, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(fmt.Appendf(nil, "%s%d%s\n", markerText, markerFormat, note))
-	if err := cmp.Or(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := under.Rename(path, under.PathJoin(dir, markerName)); err != nil {
-		return err
-	}
-	return syncDir(under, dir)
-}
-
-func syncDir(under vfs.FS, dir string) error {
-	d, err := under.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return cmp.Or(d.Sync(), d.Close())
 }
 
 // open opens what Open has locked.
@@ -286,37 +188,13 @@ func open(ctx context.Context, dir string, lock io.Closer, o Options) (*Store, e
 		return nil, err
 	}
 	st.ballast.restore()
+	if err := tightenAll(o.fs, dir); err != nil {
+		logger.Warn("the mode of the data directory's files cannot be set: other users may read the sessions", "data", dir, "error", cause(err))
+	}
 	st.measure()
 	st.calls.Go(func() { st.watchDisk(running) })
 	st.calls.Go(func() { st.reclaim(running) })
 	return st, nil
-}
-
-// prepare makes the ground for a fresh database, or looks that there is one.
-func prepare(under vfs.FS, dir, path string, fresh bool) error {
-	if !fresh {
-		if _, err := under.Stat(path); err != nil {
-			return damaged(dir, err)
-		}
-		return nil
-	}
-	// What an earlier attempt left holds nothing that was acknowledged.
-	err := writeMarker(under, dir, markerUnready)
-	if err == nil {
-		err = under.RemoveAll(path)
-	}
-	if err == nil {
-		if err = under.Remove(under.PathJoin(dir, tallyName)); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-	}
-	if err == nil {
-		err = syncDir(under, under.PathDir(dir))
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("make the data directory: %w", err)
-	}
-	return nil
 }
 
 // load opens the database, and makes a fresh one complete.
@@ -328,7 +206,7 @@ func (st *Store) load(dir, path string, fresh bool, o Options) error {
 	}
 	if err := st.openDB(path, fresh, o); err != nil {
 		if fresh {
-			return fmt.Errorf("make the data directory: %w", err)
+			return unusable(dir, "made", err)
 		}
 		return damaged(dir, err)
 	}
@@ -344,10 +222,6 @@ func (st *Store) load(dir, path string, fresh bool, o Options) error {
 	}
 	st.tally.begin(st.seq)
 	return nil
-}
-
-func damaged(dir string, err error) error {
-	return fmt.Errorf("the data directory %s cannot be opened: %w; nothing was changed: repair its disk or restore it from a backup, or give another directory", dir, err)
 }
 
 func (st *Store) openDB(path string, fresh bool, o Options) error {
