@@ -1,13 +1,11 @@
 package pebblestore
 
 import (
-	"errors"
 	"log/slog"
 	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -53,7 +51,7 @@ func (l *ballast) room(n int64) int64 {
 		return n // a file system that cannot tell is tried
 	}
 	if usage.AvailBytes < margin {
-		l.isFull()
+		l.setFull()
 	}
 	return int64(min(usage.AvailBytes, math.MaxInt64)) - margin
 }
@@ -63,7 +61,7 @@ func (l *ballast) room(n int64) int64 {
 func (l *ballast) release() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.isFull()
+	l.setFull()
 	if !l.there {
 		return false
 	}
@@ -71,7 +69,7 @@ func (l *ballast) release() bool {
 	return l.fs.Remove(l.fs.PathJoin(l.dir, ballastName)) == nil
 }
 
-func (l *ballast) isFull() {
+func (l *ballast) setFull() {
 	if !l.full.Swap(true) {
 		l.logger.Warn("the disk of the store is full")
 	}
@@ -96,8 +94,8 @@ func (l *ballast) restore() {
 	}
 	if !l.there {
 		if err := l.write(); err != nil {
-			if errors.Is(err, syscall.ENOSPC) {
-				l.isFull()
+			if isFull(err) {
+				l.setFull()
 			}
 			return
 		}

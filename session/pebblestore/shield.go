@@ -139,7 +139,7 @@ func (s *shield) insist(op func() error) bool {
 
 // again is insist after a failure of op.
 func (s *shield) again(err error, op func() error) bool {
-	if errors.Is(err, syscall.ENOSPC) && s.ballast.release() {
+	if isFull(err) && s.ballast.release() {
 		if err = op(); err == nil {
 			return true
 		}
@@ -173,7 +173,7 @@ func (s *shield) again(err error, op func() error) bool {
 		case <-time.After(wait):
 		}
 		if err = op(); err != nil {
-			if errors.Is(err, syscall.ENOSPC) {
+			if isFull(err) {
 				s.ballast.release()
 			}
 			s.mu.Lock()
@@ -201,6 +201,12 @@ func cause(err error) error {
 		return errno
 	}
 	return err
+}
+
+// isFull reports whether err says that there is no room: on the disk, in what a
+// user may take of it, or in what the file system lets a file be.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -276,7 +282,7 @@ func (s *shield) pause() {
 
 // tableError takes a failure of a table and returns it.
 func (s *shield) tableError(err error) error {
-	if errors.Is(err, syscall.ENOSPC) {
+	if isFull(err) {
 		s.ballast.release()
 	}
 	if isClosed(s.closing) {

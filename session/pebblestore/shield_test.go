@@ -210,8 +210,15 @@ func TestContextWhileFailing(t *testing.T) {
 
 // On a full disk the sessions that live come to their end.
 func TestFullDisk(t *testing.T) {
-	for _, file := range []string{".log", ".sst"} {
-		t.Run(file, func(t *testing.T) {
+	for _, test := range []struct {
+		file string
+		full error
+	}{
+		{".log", syscall.ENOSPC}, {".sst", syscall.ENOSPC},
+		{".log", syscall.EDQUOT}, {".sst", syscall.EDQUOT}, {".log", syscall.EFBIG},
+	} {
+		file, full := test.file, test.full
+		t.Run(file+" "+full.Error(), func(t *testing.T) {
 			t.Parallel()
 			mem := vfs.NewCrashableMem()
 			disk := &faults{FS: mem, usage: &vfs.DiskUsage{AvailBytes: 1 << 30, TotalBytes: 1 << 30}}
@@ -225,7 +232,7 @@ func TestFullDisk(t *testing.T) {
 			disk.setBefore(func(op, name string) error {
 				_, err := mem.Stat("data/tokenrelay.ballast")
 				if (op == "write" || op == "create") && (strings.HasSuffix(name, "ballast") || err == nil && strings.Contains(name, file)) {
-					return syscall.ENOSPC
+					return full
 				}
 				return nil
 			})
