@@ -66,12 +66,16 @@ func (l *ballast) release() bool {
 		return false
 	}
 	l.there = false
-	return l.fs.Remove(l.fs.PathJoin(l.dir, ballastName)) == nil
+	if err := l.fs.Remove(l.fs.PathJoin(l.dir, ballastName)); err != nil {
+		return false
+	}
+	l.logger.Warn("the store gives up its reserve, so that sessions can still end", "bytes", l.size)
+	return true
 }
 
 func (l *ballast) setFull() {
 	if !l.full.Swap(true) {
-		l.logger.Warn("the disk of the store is full")
+		l.logger.Error("the disk of the store is full: new sessions are refused, and those that write end")
 	}
 }
 
@@ -102,7 +106,7 @@ func (l *ballast) restore() {
 		l.there = true
 	}
 	if l.full.Swap(false) {
-		l.logger.Info("the disk of the store has room again")
+		l.logger.Info("the disk of the store has room again: new sessions are taken")
 	}
 }
 

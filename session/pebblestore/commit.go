@@ -155,7 +155,7 @@ func (st *Store) fail(err error) error {
 	defer st.mu.Unlock()
 	if st.failure == nil {
 		st.failure = fmt.Errorf("%w: %w", session.ErrStore, err)
-		st.logger.Error("the store takes nothing until it is opened again", "error", err)
+		st.logger.Error("the store takes nothing until it is opened again", "error", firstLine(err))
 	}
 	return st.failure
 }

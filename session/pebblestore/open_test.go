@@ -98,7 +98,7 @@ func TestOpenWaits(t *testing.T) {
 				st, err = pebblestore.Open(ctx, "data", pebblestore.Options{Logger: slog.New(said)}.Quick().OnFS(disk))
 				opened <- err
 			}()
-			const waits = "the disk does not take writes"
+			const waits = "the disk of the store does not take writes: new sessions are refused, and those that write wait"
 			eventually(t, "the log says what it waits for", func() bool { return said.of(waits) > 0 })
 			select {
 			case err := <-opened:
@@ -237,7 +237,7 @@ func TestBlockedLog(t *testing.T) {
 	if err := st.Close(); err != nil {
 		t.Error(err)
 	}
-	if said.of("the disk does not take writes") == 0 {
+	if said.of("the disk of the store does not take writes: new sessions are refused, and those that write wait") == 0 {
 		t.Error("what was said meanwhile is not in the log")
 	}
 }

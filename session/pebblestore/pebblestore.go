@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,6 +88,7 @@ type Store struct {
 	shield  *shield
 	ballast *ballast
 	tally   tally
+	dir     string
 	db      *pebble.DB
 	lock    io.Closer
 	disk    atomic.Int64 // bytes that Pebble's files take
@@ -154,10 +156,10 @@ func open(ctx context.Context, dir string, lock io.Closer, o Options) (*Store, e
 		return nil, err
 	}
 	log := newQueue(o.Logger.Handler())
-	logger := slog.New(log)
+	logger := slog.New(log).With("data", dir)
 	running, stop := context.WithCancel(context.Background())
 	st := &Store{
-		level: o.Level, logger: logger, log: log, lock: lock, stop: stop, watch: o.watch,
+		level: o.Level, logger: logger, log: log, dir: dir, lock: lock, stop: stop, watch: o.watch,
 		ballast:    &ballast{fs: o.fs, dir: dir, logger: logger, size: o.ballast},
 		tally:      newTally(o.fs, dir, o.Level),
 		tombstones: tombstones{most: o.tombstones},
@@ -175,7 +177,7 @@ func open(ctx context.Context, dir string, lock io.Closer, o Options) (*Store, e
 	if !waits() { // stop was called
 		err = fmt.Errorf("open the data directory %s: %w", dir, context.Cause(ctx))
 		if gaveUp := st.shield.gaveUp(); gaveUp != nil {
-			err = fmt.Errorf("%w, and until then %w", err, gaveUp)
+			err = fmt.Errorf("%w, and until then its disk did not take writes: %w", err, gaveUp)
 		}
 	}
 	if err != nil {
@@ -189,7 +191,7 @@ func open(ctx context.Context, dir string, lock io.Closer, o Options) (*Store, e
 	}
 	st.ballast.restore()
 	if err := tightenAll(o.fs, dir); err != nil {
-		logger.Warn("the mode of the data directory's files cannot be set: other users may read the sessions", "data", dir, "error", cause(err))
+		logger.Warn("the mode of the data directory's files cannot be set: other users may read the sessions", "error", cause(err))
 	}
 	st.measure()
 	st.calls.Go(func() { st.watchDisk(running) })
@@ -260,10 +262,10 @@ func (st *Store) options(fresh bool, o Options) *pebble.Options {
 		EventListener: &pebble.EventListener{
 			// All are called with Pebble's own locks held.
 			BackgroundError: func(err error) {
-				log.Debug("pebble: background error", "error", err)
+				log.Debug("pebble: background error", "error", firstLine(err))
 			},
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				log.Error("the store is damaged", "error", info.Details)
+				log.Error("the store is damaged: the sessions in this file cannot be read", "file", info.Path, "error", firstLine(info.Details))
 			},
 			FlushEnd: func(info pebble.FlushInfo) {
 				if info.Err == nil {
@@ -331,13 +333,27 @@ func (st *Store) Close() error {
 	st.stop()
 	st.calls.Wait()
 	st.tally.close()
-	err := cmp.Or(st.db.Close(), st.shield.gaveUp(), st.lock.Close())
-	st.log.close()
-	if err != nil {
-		return fmt.Errorf("%w: %w", session.ErrStore, err)
+	err := st.db.Close()
+	if gaveUp := st.shield.gaveUp(); gaveUp != nil {
+		err = &closeError{fmt.Sprintf("the data directory %s was closed while its disk did not take writes (%s): what was not acknowledged may be missing", st.dir, firstLine(gaveUp)), gaveUp}
+	} else if err != nil {
+		err = &closeError{fmt.Sprintf("the data directory %s was not closed as it should be: %s", st.dir, firstLine(err)), err}
 	}
-	return nil
+	if lockErr := st.lock.Close(); err == nil && lockErr != nil {
+		err = &closeError{fmt.Sprintf("the data directory %s stays locked: %s", st.dir, firstLine(lockErr)), lockErr}
+	}
+	st.log.close()
+	return err
 }
+
+// A closeError is an ErrStore that says all in its own words.
+type closeError struct {
+	text  string
+	cause error
+}
+
+func (e *closeError) Error() string   { return e.text }
+func (e *closeError) Unwrap() []error { return []error{session.ErrStore, e.cause} }
 
 // begin lets a call in, unless ctx is done or the store is closed. Who is let
 // in calls st.calls.Done.
@@ -406,7 +422,14 @@ func (l logger) Infof(format string, args ...any) {
 }
 
 func (l logger) Errorf(format string, args ...any) {
-	l.Warn("pebble", "message", fmt.Sprintf(format, args...))
+	message, _, _ := strings.Cut(fmt.Sprintf(format, args...), "\n") // a stack may follow
+	l.Warn("pebble", "message", message)
+}
+
+// firstLine is what err says. Printed by a log, Pebble's errors bring a stack.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
 }
 
 // Fatalf ends the process: Pebble calls it when it finds itself in a state

@@ -88,17 +88,18 @@ func (s *shield) trouble() error {
 	return nil
 }
 
-// report logs when the disk has begun or ceased to fail. It needs mu.
+// report logs when the disk has begun or ceased to fail, which it does not do
+// because the shield gave up. It needs mu.
 func (s *shield) report() {
 	err := s.trouble()
-	if (err != nil) == s.isDown {
+	if (err != nil) == s.isDown || s.abandoned.Load() {
 		return
 	}
 	s.isDown = err != nil
 	if s.isDown {
-		s.logger.Warn("the disk does not take writes", "error", err)
+		s.logger.Error("the disk of the store does not take writes: new sessions are refused, and those that write wait", "error", firstLine(err))
 	} else {
-		s.logger.Info("the disk takes writes again")
+		s.logger.Info("the disk of the store takes writes again")
 	}
 }
 
@@ -109,7 +110,7 @@ func (s *shield) gaveUp() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return fmt.Errorf("the disk did not take writes: %w", s.cause)
+	return s.cause
 }
 
 // tableDone takes how a flush or compaction ended.

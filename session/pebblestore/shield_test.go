@@ -126,7 +126,7 @@ func TestFailingDisk(t *testing.T) {
 				if err := st.Close(); err != nil {
 					t.Error(err)
 				}
-				const down1, up = "the disk does not take writes", "the disk takes writes again"
+				const down1, up = "the disk of the store does not take writes: new sessions are refused, and those that write wait", "the disk of the store takes writes again"
 				if said.of(down1) == 0 || said.of(down1) != said.of(up) {
 					t.Errorf("%q was logged %d times, %q %d times", down1, said.of(down1), up, said.of(up))
 				}
@@ -144,7 +144,8 @@ func TestCloseWhileFailing(t *testing.T) {
 			t.Parallel()
 			mem := vfs.NewCrashableMem()
 			disk := &faults{FS: mem, drop: true}
-			st := open(t, "data", pebblestore.Options{}.Quick().OnFS(disk))
+			said := newBook()
+			st := open(t, "data", pebblestore.Options{Logger: slog.New(said)}.Quick().OnFS(disk))
 			l := start(t, st, 2)
 			disk.setBefore(func(op, name string) error {
 				if strings.Contains(name, file) {
@@ -159,6 +160,12 @@ func TestCloseWhileFailing(t *testing.T) {
 			case err := <-closed:
 				if !errors.Is(err, session.ErrStore) || !errors.Is(err, syscall.EIO) {
 					t.Errorf("Close = %v, want ErrStore and %v", err, syscall.EIO)
+				}
+				if want := "the data directory data was closed while its disk did not take writes (input/output error): what was not acknowledged may be missing"; err.Error() != want {
+					t.Errorf("Close = %q, want %q", err, want)
+				}
+				if got := said.of("the disk of the store takes writes again"); got > 0 {
+					t.Errorf("the log says %d times that the disk takes writes again", got)
 				}
 			case <-time.After(20 * time.Second):
 				t.Fatal("Close does not return")
@@ -268,7 +275,7 @@ func TestFullDisk(t *testing.T) {
 			if err := st.Close(); err != nil {
 				t.Error(err)
 			}
-			for _, message := range []string{"the disk of the store is full", "the disk of the store has room again"} {
+			for _, message := range []string{"the disk of the store is full: new sessions are refused, and those that write end", "the store gives up its reserve, so that sessions can still end", "the disk of the store has room again: new sessions are taken"} {
 				if got := said.of(message); got != 1 {
 					t.Errorf("%q was logged %d times, want once", message, got)
 				}
@@ -471,15 +478,22 @@ func TestCorruptTable(t *testing.T) {
 		}
 	}
 	// Opening reads no frames: the damage shows when they are read.
-	said := newBook()
-	st = open(t, "data", pebblestore.Options{Logger: slog.New(said)}.OnFS(mem))
+	var said strings.Builder
+	st = open(t, "data", pebblestore.Options{Logger: slog.New(slog.NewTextHandler(&said, nil))}.OnFS(mem))
 	if got, err := st.Read(t.Context(), r.Info.ID, 0, 1<<30); err == nil || len(got) > 0 || !strings.Contains(err.Error(), "checksum") {
 		t.Errorf("Read of damaged frames = %d bytes, %v; want an error of their checksum", len(got), err)
 	}
 	if got, err := st.Load(t.Context(), r.Info.ID); err != nil || got.Last != 3000 {
 		t.Errorf("Load = last %d, %v; want 3000: the record is not damaged", got.Last, err)
 	}
-	eventually(t, "the log says that the store is damaged", func() bool { return said.of("the store is damaged") > 0 })
+	if err := st.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := said.String(); !strings.Contains(got, "the store is damaged: the sessions in this file cannot be read") || strings.Contains(got, ".go:") || strings.Contains(got, `\n`) {
+		t.Errorf("the log says\n%s\nwant that the store is damaged, in one line without stacks", got)
+	} else {
+		t.Log(got)
+	}
 }
 
 // A table that disappears while the store runs is an error for those who need

@@ -74,7 +74,7 @@ func (t *tally) check(dir string, holds uint64, logger *slog.Logger) error {
 			dir, holds, t.durable, t.durable-holds, t.path)
 	case holds < t.written:
 		logger.Warn("the last commits before a loss of power are missing, which the durability \"process\" allows",
-			"data", dir, "holds", holds, "acknowledged", t.written)
+			"holds", holds, "acknowledged", t.written)
 	}
 	return nil
 }
