@@ -4,14 +4,17 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"tokenrelay/session"
 	"tokenrelay/session/pebblestore"
 	"tokenrelay/session/sessiontest"
 )
@@ -112,4 +115,49 @@ func TestModes(t *testing.T) {
 	}
 	open(t, dir, pebblestore.Options{})
 	look("when it is opened again")
+}
+
+// A directory that is moved, removed or replaced is missed, until it is back.
+func TestDirectoryGone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	said := newBook()
+	st := open(t, dir, pebblestore.Options{Logger: slog.New(said)}.QuickWatch())
+	r := sessiontest.Record("a", created)
+	create(t, st, r)
+	gone := func() bool {
+		err := st.Stat().Err
+		return errors.Is(err, session.ErrStore) && strings.Contains(err.Error(), "the data directory "+dir+" is gone")
+	}
+	back := func() bool { return st.Stat().Err == nil }
+	away := dir + "-away"
+	if err := os.Rename(dir, away); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a directory that was moved is missed", gone)
+	if _, err := st.Create(t.Context(), sessiontest.Record("a", created), sessiontest.Frames(0, 1)); !errors.Is(err, session.ErrStore) {
+		t.Errorf("Create without the directory = %v, want ErrStore", err)
+	}
+	if err := os.CopyFS(dir, os.DirFS(away)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond)
+	if !gone() {
+		t.Errorf("Stat with a copy of the directory in its place = %v, want that it is gone", st.Stat().Err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(away, dir); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the directory is there again", back)
+	create(t, st, sessiontest.Record("a", created))
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a directory that was removed is missed", gone)
+	st.Close()
+	if got := said.of("the data directory is gone or replaced: new sessions are refused, and what is written is lost when the relay ends"); got != 2 {
+		t.Errorf("it was logged %d times, want twice", got)
+	}
 }

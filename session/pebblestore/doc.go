@@ -62,7 +62,8 @@
 // room for sessions to end. What is larger than a part of the ballast is held
 // against what is free before it is written. A failure inside Pebble, which
 // leaves open what is committed, ends all commits until the store is opened
-// again.
+// again. A data directory that is no longer where it was is another reason to
+// take no sessions: see place.
 //
 // # Room
 //

@@ -88,7 +88,7 @@ type Store struct {
 	shield  *shield
 	ballast *ballast
 	tally   tally
-	dir     string
+	place   place
 	db      *pebble.DB
 	lock    io.Closer
 	disk    atomic.Int64 // bytes that Pebble's files take
@@ -159,7 +159,7 @@ func open(ctx context.Context, dir string, lock io.Closer, o Options) (*Store, e
 	logger := slog.New(log).With("data", dir)
 	running, stop := context.WithCancel(context.Background())
 	st := &Store{
-		level: o.Level, logger: logger, log: log, dir: dir, lock: lock, stop: stop, watch: o.watch,
+		level: o.Level, logger: logger, log: log, place: place{fs: o.fs, dir: dir, logger: logger}, lock: lock, stop: stop, watch: o.watch,
 		ballast:    &ballast{fs: o.fs, dir: dir, logger: logger, size: o.ballast},
 		tally:      newTally(o.fs, dir, o.Level),
 		tombstones: tombstones{most: o.tombstones},
@@ -189,6 +189,7 @@ func open(ctx context.Context, dir string, lock io.Closer, o Options) (*Store, e
 		log.close()
 		return nil, err
 	}
+	st.place.remember()
 	st.ballast.restore()
 	if err := tightenAll(o.fs, dir); err != nil {
 		logger.Warn("the mode of the data directory's files cannot be set: other users may read the sessions", "error", cause(err))
@@ -335,12 +336,12 @@ func (st *Store) Close() error {
 	st.tally.close()
 	err := st.db.Close()
 	if gaveUp := st.shield.gaveUp(); gaveUp != nil {
-		err = &closeError{fmt.Sprintf("the data directory %s was closed while its disk did not take writes (%s): what was not acknowledged may be missing", st.dir, firstLine(gaveUp)), gaveUp}
+		err = &closeError{fmt.Sprintf("the data directory %s was closed while its disk did not take writes (%s): what was not acknowledged may be missing", st.place.dir, firstLine(gaveUp)), gaveUp}
 	} else if err != nil {
-		err = &closeError{fmt.Sprintf("the data directory %s was not closed as it should be: %s", st.dir, firstLine(err)), err}
+		err = &closeError{fmt.Sprintf("the data directory %s was not closed as it should be: %s", st.place.dir, firstLine(err)), err}
 	}
 	if lockErr := st.lock.Close(); err == nil && lockErr != nil {
-		err = &closeError{fmt.Sprintf("the data directory %s stays locked: %s", st.dir, firstLine(lockErr)), lockErr}
+		err = &closeError{fmt.Sprintf("the data directory %s stays locked: %s", st.place.dir, firstLine(lockErr)), lockErr}
 	}
 	st.log.close()
 	return err
@@ -388,7 +389,7 @@ func (st *Store) Stat() session.StoreStat {
 
 // down is why nothing can be committed at the moment, or nil.
 func (st *Store) down() error {
-	return cmp.Or(st.failed(), st.shield.down())
+	return cmp.Or(st.failed(), st.place.lost(), st.shield.down())
 }
 
 // watchDisk looks at the disk until the store is closed.
@@ -401,6 +402,7 @@ func (st *Store) watchDisk(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		st.place.look()
 		st.ballast.restore()
 		st.measure()
 	}
