@@ -23,7 +23,6 @@ type Metrics struct {
 	started   *prometheus.CounterVec // by source
 	recovered *prometheus.CounterVec // by source
 	ended     *prometheus.CounterVec // by state
-	live      prometheus.Gauge
 	frames    prometheus.Counter
 	bytes     prometheus.Counter
 	commits   prometheus.Histogram

@@ -87,9 +87,9 @@ func TestLargeCommitOnFullFileSystem(t *testing.T) {
 			t.Errorf("%s: the ballast: %v", when, err)
 		}
 	}
-	filler := fillFS(t, mount, 17<<20)
+	fillFS(t, mount, 17<<20)
 	try("17 MiB are left", session.ErrNoSpace, nil)
-	filler = fillFS(t, mount, 0)
+	filler := fillFS(t, mount, 0)
 	try("nothing is left", session.ErrNoSpace, session.ErrNoSpace)
 	appendOne(t, st, ended(ends, 1, 2))
 	if err := os.Remove(filler); err != nil {
