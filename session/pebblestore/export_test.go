@@ -41,6 +41,9 @@ func (st *Store) Live() int {
 	return len(st.entries)
 }
 
+// NoteTally does what the store does when it looks at its disk.
+func (st *Store) NoteTally() { st.tally.note() }
+
 // Flush writes what is in memory to tables.
 func (st *Store) Flush() error { return st.db.Flush() }
 

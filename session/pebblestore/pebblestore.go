@@ -403,6 +403,7 @@ func (st *Store) watchDisk(ctx context.Context) {
 		case <-tick.C:
 		}
 		st.place.look()
+		st.tally.note()
 		st.ballast.restore()
 		st.measure()
 	}

@@ -90,8 +90,8 @@ func (t *tally) begin(holds uint64) {
 	t.write(holds)
 }
 
-// acknowledge takes note that the commits up to n are done. Whoever finds
-// another at it leaves the number to that one.
+// acknowledge takes note that the commits up to n are done. At the level
+// process that is all: the number only serves to warn, and note writes it.
 func (t *tally) acknowledge(n uint64) {
 	for {
 		last := t.last.Load()
@@ -102,9 +102,19 @@ func (t *tally) acknowledge(n uint64) {
 			break
 		}
 	}
+	if t.power {
+		t.note()
+	}
+}
+
+// note writes the highest number, if it is not in the file. Whoever finds
+// another at it leaves it to that one.
+func (t *tally) note() {
 	for t.mu.TryLock() {
-		n = t.last.Load()
-		t.write(n)
+		n := t.last.Load()
+		if n != t.written {
+			t.write(n)
+		}
 		t.mu.Unlock()
 		if t.last.Load() == n {
 			return
@@ -133,6 +143,7 @@ func (t *tally) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.file != nil {
+		t.write(t.last.Load())
 		t.file.Close()
 		t.file = nil
 	}

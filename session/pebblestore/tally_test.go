@@ -173,6 +173,7 @@ func TestLevelsTakeTurns(t *testing.T) {
 				if level == session.LevelPower {
 					safe = last
 				}
+				st.NoteTally()
 				disk = crash(disk, percent, random)
 				st.Close()
 			}
