@@ -110,12 +110,16 @@ func TestResumeAfterRestart(t *testing.T) {
 		path := r.create(`{"source":{"type":"generate","seed":5,"length":40},"rate":20}`)
 		a := r.ask("GET", path+"/events", "")
 		time.Sleep(2 * time.Second)
-		go r.stop()
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			r.stop()
+		}()
 		before, err := io.ReadAll(a.Body)
 		if !isReset(err) {
 			t.Fatalf("the stream ended with %v", err)
 		}
-		r.stop()
+		<-stopped
 		r = start(t, options{store: st})
 		had := split(strings.TrimPrefix(string(before), "retry: 1000\n"))
 		rest := canonical(t, r.ask("GET", path+"/events", "", fmt.Sprintf("Last-Event-ID: %d", len(had))).Body)

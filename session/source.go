@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"unicode/utf8"
 )
 
 // A SourceType names what yields a session's text.
@@ -58,7 +59,7 @@ type Opener interface {
 	Open(spec SourceSpec) (Source, error)
 }
 
-// textPiece is how much of a given text is one delta, in bytes.
+// textPiece is how much of a given text is one delta at most, in bytes.
 const textPiece = 4 << 10
 
 // TextSource yields a text that is there already.
@@ -66,6 +67,9 @@ func TextSource(text string) Source {
 	return ownSource(func(yield func(string) bool) {
 		for rest := text; len(rest) > 0; {
 			n := min(len(rest), textPiece)
+			for n < len(rest) && !utf8.RuneStart(rest[n]) {
+				n-- // so that whoever stops between two has whole characters
+			}
 			if !yield(rest[:n]) {
 				return
 			}

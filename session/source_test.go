@@ -3,6 +3,7 @@ package session_test
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"tokenrelay/session"
 	"tokenrelay/session/sessiontest"
@@ -23,6 +24,15 @@ func TestTextSource(t *testing.T) {
 				return session.TextSource(test.text)
 			})
 		})
+	}
+}
+
+// Whoever stops between two pieces of a given text has whole characters.
+func TestTextSourceKeepsCharacters(t *testing.T) {
+	for d, err := range session.TextSource(strings.Repeat("€", 10_000)).Deltas(t.Context(), 0) {
+		if err != nil || !utf8.ValidString(d.Text) {
+			t.Errorf("a piece of %d bytes, %v, is no text", len(d.Text), err)
+		}
 	}
 }
 
