@@ -198,6 +198,9 @@ func (st *Store) append(ctx context.Context, batches []session.Batch, errs []err
 		return err
 	}
 	defer st.calls.Done()
+	if err := st.place.lost(); err != nil {
+		return err // it would go to files that nobody finds again
+	}
 	size := int64(0)
 	for i := range batches {
 		size += sizeOf(&batches[i])

@@ -137,6 +137,9 @@ func TestDirectoryGone(t *testing.T) {
 	if _, err := st.Create(t.Context(), sessiontest.Record("a", created), sessiontest.Frames(0, 1)); !errors.Is(err, session.ErrStore) {
 		t.Errorf("Create without the directory = %v, want ErrStore", err)
 	}
+	if err := st.Append(t.Context(), []session.Batch{ended(r, 1, 2)})[0]; !errors.Is(err, session.ErrStore) {
+		t.Errorf("Append without the directory = %v, want ErrStore", err)
+	}
 	if err := os.CopyFS(dir, os.DirFS(away)); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +160,7 @@ func TestDirectoryGone(t *testing.T) {
 	}
 	eventually(t, "a directory that was removed is missed", gone)
 	st.Close()
-	if got := said.of("the data directory is gone or replaced: new sessions are refused, and what is written is lost when the relay ends"); got != 2 {
+	if got := said.of("the data directory is gone or replaced: nothing is taken any more; put it back and start the relay again"); got != 2 {
 		t.Errorf("it was logged %d times, want twice", got)
 	}
 }

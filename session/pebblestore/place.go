@@ -48,7 +48,7 @@ func (p *place) look() {
 		return
 	}
 	if gone {
-		p.logger.Error("the data directory is gone or replaced: new sessions are refused, and what is written is lost when the relay ends")
+		p.logger.Error("the data directory is gone or replaced: nothing is taken any more; put it back and start the relay again")
 	} else {
 		p.logger.Info("the data directory is there again")
 	}
