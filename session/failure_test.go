@@ -221,7 +221,7 @@ func TestTakenOver(t *testing.T) {
 		}
 		for range 3 {
 			live := create(t, m, session.Spec{Source: push, Unit: chunker.Delta})
-			if _, _, err := live.Append(t.Context(), session.Append{Text: strings.Repeat("y", 7000)}); err != nil {
+			if _, _, err := live.Append(t.Context(), session.Append{Text: strings.Repeat("y", 5000)}); err != nil {
 				t.Fatal(err)
 			}
 			if err := live.Finish(t.Context()); err != nil {

@@ -57,6 +57,9 @@ func (p *pump) commit(ctx context.Context) error {
 	}
 	p.size += int64(len(p.wire))
 	p.limits.total.add(int64(len(p.wire)))
+	if p.status.State.Terminal() {
+		p.retire(p.s, p.status, p.size) // who sees the end finds its place free
+	}
 	p.s.commit(p.wire, p.ends, p.status)
 	p.tell()
 	p.kept = standing{p.status, p.check}

@@ -37,7 +37,7 @@ type pump struct {
 	limits   limits
 	write    func(Batch) <-chan error                   // commits; it returns at once
 	makeRoom func() bool                                // reports whether limits.total is over no more
-	retire   func(s *Session, last Status, bytes int64) // called before the session is told
+	retire   func(s *Session, last Status, bytes int64) // called once, before the session is told
 	places   chan struct{}                              // for those that rebuild at once; nil for a new session
 	events   Events
 	logger   *slog.Logger
@@ -117,7 +117,9 @@ func (p *pump) run(ctx context.Context) {
 		err = p.turn(ctx)
 	}
 	status := p.s.Status() // of what is committed: a refused commit may have been to end it
-	p.retire(p.s, status, p.size)
+	if !status.State.Terminal() {
+		p.retire(p.s, status, p.size)
+	}
 	p.s.leave(err)
 	p.events.Ended(status.State)
 	switch end := status.End; {
