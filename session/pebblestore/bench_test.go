@@ -135,7 +135,7 @@ func BenchmarkAppend(b *testing.B) {
 // The 2,000 events past k, of a session among others.
 func BenchmarkReplay(b *testing.B) {
 	const frames = 4001
-	for _, level := range []session.Level{session.LevelProcess, session.LevelMemory} {
+	for _, level := range []session.Level{session.LevelPower, session.LevelProcess, session.LevelMemory} {
 		st := benchStore(b, level)
 		all := fillStore(b, st, 50, frames, payload)
 		if st, ok := st.(*pebblestore.Store); ok {
@@ -179,9 +179,15 @@ func BenchmarkReplay(b *testing.B) {
 // A store of 1,000,000 events: how long it takes to open, after Close and
 // after a kill, what it takes on the disk, and when nine tenths come back.
 func BenchmarkMillion(b *testing.B) {
+	for _, level := range []session.Level{session.LevelPower, session.LevelProcess} {
+		b.Run(string(level), func(b *testing.B) { benchMillion(b, level) })
+	}
+}
+
+func benchMillion(b *testing.B, level session.Level) {
 	const sessions, frames = 1000, 1000
 	dir := filepath.Join(b.TempDir(), "data")
-	o := pebblestore.Options{Level: session.LevelProcess}
+	o := pebblestore.Options{Level: level}
 	st := open(b, dir, o)
 	began := time.Now()
 	all := fillStore(b, st, sessions, frames, payload)
