@@ -532,11 +532,7 @@ func (m *Manager) Delete(ctx context.Context, who Principal, id ID) error {
 	}
 	select {
 	case <-s.gone:
-		err := m.remove(ctx, id, Deleted)
-		if _, gone := errors.AsType[*GoneError](err); gone { // its room was needed meanwhile
-			return nil
-		}
-		return err
+		return m.remove(ctx, id, Deleted)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -52,8 +51,10 @@ func (m *Manager) Recover(ctx context.Context) error {
 		default:
 		}
 	}
-	if err := m.takeOver(ctx, live); err != nil {
-		return err
+	rebuilds := make(chan struct{}, rebuilding)
+	err := each(ctx, live, recovering, func(ctx context.Context, id ID) error { return m.adopt(ctx, id, rebuilds) })
+	if err != nil {
+		return fmt.Errorf("take a session over: %w", err)
 	}
 	if sessions > 0 {
 		tell("sessions recovered", len(live))
@@ -61,25 +62,7 @@ func (m *Manager) Recover(ctx context.Context) error {
 	return nil
 }
 
-// takeOver starts sessions that have not ended.
-func (m *Manager) takeOver(ctx context.Context, ids []ID) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var taken sync.WaitGroup
-	places, rebuilds := make(chan struct{}, recovering), make(chan struct{}, rebuilding)
-	for _, id := range ids {
-		places <- struct{}{}
-		taken.Go(func() {
-			if err := m.adopt(ctx, id, rebuilds); err != nil {
-				cancel(fmt.Errorf("take session over: %w", err))
-			}
-			<-places
-		})
-	}
-	taken.Wait()
-	return context.Cause(ctx)
-}
-
+// adopt takes over a session that has not ended, and starts it.
 func (m *Manager) adopt(ctx context.Context, id ID, rebuilds chan struct{}) error {
 	r, err := m.store.Acquire(ctx, id)
 	if err != nil {

@@ -123,51 +123,54 @@ func (m *Manager) evict(ctx context.Context) {
 
 // removeAll removes sessions until one cannot be.
 func (m *Manager) removeAll(ctx context.Context, ids []ID, why GoneReason) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var removed sync.WaitGroup
-	places := make(chan struct{}, removing)
-	for _, id := range ids {
-		places <- struct{}{}
-		if ctx.Err() != nil {
-			break
-		}
-		removed.Go(func() {
-			err := m.remove(ctx, id, why)
-			if _, gone := errors.AsType[*GoneError](err); err != nil && !gone { // two may remove it
-				cancel(err)
-			}
-			<-places
-		})
-	}
-	removed.Wait()
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	err := each(ctx, ids, removing, func(ctx context.Context, id ID) error { return m.remove(ctx, id, why) })
+	if err != nil && !errors.Is(err, context.Canceled) {
 		m.opts.Logger.Error("remove sessions", "reason", why, "error", err)
 	}
 }
 
 // remove takes a session that has ended out of the store, then out of memory.
+// Somebody else may have taken it out of the store meanwhile.
 func (m *Manager) remove(ctx context.Context, id ID, why GoneReason) error {
 	return m.see(ctx, func(ctx context.Context) error {
-		return m.removeNow(context.WithoutCancel(ctx), id, why)
+		err := m.store.Remove(context.WithoutCancel(ctx), id, why)
+		if _, gone := errors.AsType[*GoneError](err); err != nil && !gone {
+			return fmt.Errorf("remove session: %w", err)
+		}
+		m.mu.Lock()
+		r, there := m.ended[id]
+		delete(m.ended, id)
+		delete(m.sessions, id)
+		m.mu.Unlock()
+		if there {
+			m.bytes.add(-r.bytes)
+			m.opts.Logger.Info("session removed", "session", id, "reason", why)
+		}
+		return nil
 	})
 }
 
-func (m *Manager) removeNow(ctx context.Context, id ID, why GoneReason) error {
-	err := m.store.Remove(ctx, id, why)
-	if _, gone := errors.AsType[*GoneError](err); err != nil && !gone {
-		return fmt.Errorf("remove session: %w", err)
+// each calls do for ids, for so many at once, until it fails for one, and
+// returns why. It waits for those that run.
+func each(ctx context.Context, ids []ID, atOnce int, do func(context.Context, ID) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var running sync.WaitGroup
+	places := make(chan struct{}, atOnce)
+	for _, id := range ids {
+		places <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		running.Go(func() {
+			if err := do(ctx, id); err != nil {
+				cancel(err)
+			}
+			<-places
+		})
 	}
-	m.mu.Lock()
-	r, there := m.ended[id]
-	delete(m.ended, id)
-	delete(m.sessions, id)
-	m.mu.Unlock()
-	if there {
-		m.bytes.add(-r.bytes)
-		m.opts.Logger.Info("session removed", "session", id, "reason", why)
-	}
-	return err
+	running.Wait()
+	return context.Cause(ctx)
 }
 
 // touch notes that somebody asks for the session.
