@@ -5,7 +5,6 @@ import {
   CutError,
   persist,
   ProblemError,
-  type CreateRequest,
   type End,
   type Follow,
   type Outcome,
@@ -16,8 +15,9 @@ import {
 } from '../client/index.ts';
 import type { Place } from './address.ts';
 import { Pacer, type Schedule } from './pacer.ts';
+import { DEMO, request, type Question } from './question.ts';
 import { Rate } from './rate.ts';
-import { diskOf, explain, headline, lament, refusal, sentence, type Disk, type Trouble } from './trouble.ts';
+import { diskOf, explain, headline, lament, news, refusal, sentence, type Disk, type Trouble } from './trouble.ts';
 
 export type Phase = 'idle' | 'sending' | 'connecting' | 'live' | 'paused' | 'reconnecting' | 'refused' | Outcome;
 
@@ -28,14 +28,6 @@ export interface Cut {
   readonly open: boolean;
   /** Undefined until the first event after it. */
   readonly back: { readonly at: number; readonly seconds: number; readonly missing: number; readonly repeated: number } | undefined;
-}
-
-export interface Question {
-  readonly prompt: string;
-  readonly model: string;
-  readonly unit: NonNullable<CreateRequest['unit']>;
-  /** Events a second: of the demo generator as it writes, of this reader otherwise. 0, as they come. */
-  readonly speed: number;
 }
 
 /** Where text is drawn. */
@@ -56,15 +48,10 @@ export interface ChatOptions {
   readonly onDraw?: () => void;
 }
 
-export const DEMO = 'demo';
-
 export const NAMES: Readonly<Record<Outcome, string>> = { done: 'Done', stopped: 'Stopped', failed: 'Failed', interrupted: 'Interrupted' };
 
 /** How long a hidden page keeps its line, in milliseconds. */
 const HIDDEN_LIMIT = 30_000;
-
-/** What the server takes as a metadata value, in bytes of UTF-8. */
-const MAX_METADATA = 512;
 
 /** How long nothing comes before the relay is asked why, and between two such questions, in milliseconds. */
 const SILENCE = 5000;
@@ -599,34 +586,11 @@ export class Chat {
     this.#asking = undefined;
     if (disk === this.disk) return;
     this.disk = disk;
-    switch (disk) {
-      case 'waiting':
-        this.announcement = 'The relay waits for its disk; the text goes on, or ends, when the disk is back';
-        break;
-      case 'full':
-        this.announcement = 'The relay’s disk is full; the text goes on, or ends, when there is room again';
-        break;
-      case undefined:
-        this.announcement = 'The relay’s disk is back';
-    }
+    this.announcement = news(disk);
   }
 
   #stopAsking(): void {
     this.#asking?.abort();
     this.#asking = undefined;
   }
-}
-
-function request(question: Question, mark: string): CreateRequest {
-  const common = { unit: question.unit, metadata: { prompt: shorten(question.prompt, MAX_METADATA), mark } };
-  if (question.model === DEMO) {
-    return { source: { type: 'generate', prompt: question.prompt }, ...common, ...(question.speed > 0 ? { rate: question.speed } : {}) };
-  }
-  return { source: { type: 'upstream', model: question.model, messages: [{ role: 'user', content: question.prompt }] }, ...common };
-}
-
-/** The beginning of the text that fits into so many bytes of UTF-8. */
-export function shorten(text: string, bytes: number): string {
-  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(bytes));
-  return text.slice(0, read);
 }

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Client } from '../client/index.ts';
 import { script, wire, wireDone, wireRange, type Line } from '../client/testing.ts';
 import { formatPlace } from './address.ts';
-import { Chat, shorten, type Question } from './chat.svelte.ts';
+import { Chat } from './chat.svelte.ts';
+import type { Question } from './question.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -710,11 +711,4 @@ describe('Chat, when nothing comes', () => {
       expect(h.chat.disk).toBeUndefined();
     });
   }
-});
-
-test('shorten', () => {
-  expect(shorten('abc', 5)).toBe('abc');
-  expect(shorten('naïve', 3)).toBe('na');
-  expect(shorten('a👩b', 4)).toBe('a');
-  expect(shorten('a👩b', 5)).toBe('a👩');
 });

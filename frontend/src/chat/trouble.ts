@@ -89,3 +89,15 @@ export function diskOf(error: ProblemError): Disk | undefined {
   if (error.code === 'storage_full') return 'full';
   return error.code === 'unavailable' ? 'waiting' : undefined;
 }
+
+/** What has become of the relay's disk, to be said aloud; undefined: it is back. */
+export function news(disk: Disk | undefined): string {
+  switch (disk) {
+    case 'waiting':
+      return 'The relay waits for its disk; the text goes on, or ends, when the disk is back';
+    case 'full':
+      return 'The relay’s disk is full; the text goes on, or ends, when there is room again';
+    case undefined:
+      return 'The relay’s disk is back';
+  }
+}
