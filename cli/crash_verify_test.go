@@ -200,6 +200,9 @@ func (s *subject) verifyFrames(kind session.Kind, text string, all []string) {
 		}
 	}
 	chunks(cutter.Flush(nil))
+	if own := s.cutShort(text); kind != session.KindDone && own != nil && slices.Equal(got, own) {
+		return // a text that ends early can end in other units than the whole has there
+	}
 	if kind != session.KindDone {
 		// It ends anywhere, within a unit too.
 		if n := len(got); n > 0 && n <= len(want) && strings.HasPrefix(want[n-1], got[n-1]) {
@@ -214,6 +217,25 @@ func (s *subject) verifyFrames(kind session.Kind, text string, all []string) {
 	if i, differ := difference(got, want); differ {
 		s.fail("cut into %d, want %d, of which number %d is %q, want %q", len(got), len(want), i+1, at(got, i), at(want, i))
 	}
+}
+
+// cutShort cuts what was given up to the end of text, nil for push.
+func (s *subject) cutShort(text string) (events []string) {
+	cutter, err := chunker.New(s.spec.Unit, "")
+	if err != nil {
+		panic(err)
+	}
+	var chunks []chunker.Chunk
+	left := len(text)
+	for _, piece := range s.given() {
+		piece = piece[:min(left, len(piece))]
+		left -= len(piece)
+		chunks = cutter.Push(chunks, piece)
+	}
+	for _, c := range cutter.Flush(chunks) {
+		events = append(events, "text "+c.Text)
+	}
+	return events
 }
 
 // order finds in what order the appends were applied: each once, and those of
