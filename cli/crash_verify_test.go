@@ -132,7 +132,7 @@ func (s *subject) given() (pieces []string) {
 }
 
 func deltasOf(source session.Source) (pieces []string) {
-	for d := range source.Deltas(context.Background(), 0) {
+	for d := range source.Deltas(context.Background(), session.Position{}) {
 		if d.Kind == session.DeltaText {
 			pieces = append(pieces, d.Text)
 		}

@@ -43,9 +43,13 @@ type serveCommand struct {
 	SocketBuffer int           `default:"65536" help:"How much of a stream the kernel may hold for one reader, in bytes."`
 	Drain        time.Duration `default:"10s" help:"How long streams may go on once the server is told to end; a second signal ends it at once."`
 
-	UpstreamConnect time.Duration `default:"10s" help:"How long a connection to an upstream may take."`
-	UpstreamHeader  time.Duration `default:"2m" help:"How long an upstream may take to begin its answer."`
-	UpstreamIdle    time.Duration `default:"2m" help:"How long an upstream may be silent before its session ends as failed."`
+	UpstreamConnect    time.Duration `default:"10s" help:"How long there may be no connection to an upstream."`
+	UpstreamHeader     time.Duration `default:"2m" help:"How long an upstream may take to begin its answer."`
+	UpstreamFirstToken time.Duration `default:"5m" help:"How long an answer may take to have its first token."`
+	UpstreamIdle       time.Duration `default:"2m" help:"How long there may be no token after another. What an upstream sends to keep the connection alive is none."`
+	UpstreamTotal      time.Duration `default:"1h" help:"How long an answer may take in all. This and the limits above stand still while the session is paused."`
+	UpstreamBytes      int64         `default:"268435456" help:"Bound of an answer as it comes, in bytes."`
+	UpstreamRetries    int           `default:"2" help:"How often an upstream is asked again when it refuses, or the connection breaks, before the answer's first token."`
 
 	AllowHost   []string `placeholder:"NAME" help:"Name under which the relay may be addressed, beside localhost and IP addresses; * for any, which is the default when it listens beyond loopback."`
 	AllowOrigin []string `placeholder:"URL" help:"Origin other than the relay's own whose pages may use the API, such as https://app.example.com."`
@@ -64,11 +68,15 @@ func (c *serveCommand) Validate() error {
 		{"max-session-bytes", c.MaxSessionBytes}, {"max-total-bytes", c.MaxTotalBytes}, {"max-hold", int64(c.MaxHold)}, {"max-log", int64(c.MaxLog)},
 		{"max-body", c.MaxBody}, {"keep-alive", int64(c.KeepAlive)}, {"retry", int64(c.Retry)},
 		{"write-timeout", int64(c.WriteTimeout)}, {"socket-buffer", int64(c.SocketBuffer)}, {"drain", int64(c.Drain)},
-		{"upstream-connect", int64(c.UpstreamConnect)}, {"upstream-header", int64(c.UpstreamHeader)}, {"upstream-idle", int64(c.UpstreamIdle)},
+		{"upstream-connect", int64(c.UpstreamConnect)}, {"upstream-header", int64(c.UpstreamHeader)}, {"upstream-first-token", int64(c.UpstreamFirstToken)},
+		{"upstream-idle", int64(c.UpstreamIdle)}, {"upstream-total", int64(c.UpstreamTotal)}, {"upstream-bytes", c.UpstreamBytes},
 	} {
 		if option.value <= 0 {
 			return fmt.Errorf("--%s must be more than 0", option.flag)
 		}
+	}
+	if c.UpstreamRetries < 0 {
+		return errors.New("--upstream-retries must be 0 or more")
 	}
 	for _, origin := range c.AllowOrigin {
 		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
@@ -177,12 +185,19 @@ func (c *serveCommand) upstreams(logger *slog.Logger) (*upstream.Set, error) {
 	for _, u := range c.Upstream {
 		configs = append(configs, u.Config)
 	}
-	return upstream.New(configs, upstream.Options{
-		Connect: c.UpstreamConnect,
-		Header:  c.UpstreamHeader,
-		Idle:    c.UpstreamIdle,
-		Logger:  logger,
-	})
+	limits := upstream.Limits{
+		Connect:    c.UpstreamConnect,
+		Header:     c.UpstreamHeader,
+		FirstToken: c.UpstreamFirstToken,
+		Idle:       c.UpstreamIdle,
+		Total:      c.UpstreamTotal,
+		Bytes:      c.UpstreamBytes,
+		Retries:    c.UpstreamRetries,
+	}
+	if limits.Retries == 0 {
+		limits.Retries = -1
+	}
+	return upstream.New(configs, upstream.Options{Limits: limits, Logger: logger})
 }
 
 // hosts lists the names that requests may give. Who listens beyond loopback

@@ -312,7 +312,7 @@ type silent struct{}
 
 func (silent) Open(session.SourceSpec) (session.Source, error) { return silent{}, nil }
 
-func (silent) Deltas(ctx context.Context, _ int64) iter.Seq2[session.Delta, error] {
+func (silent) Deltas(ctx context.Context, _ session.Position) iter.Seq2[session.Delta, error] {
 	return func(yield func(session.Delta, error) bool) {
 		<-ctx.Done()
 		yield(session.Delta{}, ctx.Err())

@@ -135,7 +135,7 @@ type slowModel struct{ takes time.Duration }
 
 func (m slowModel) Open(session.SourceSpec) (session.Source, error) { return m, nil }
 
-func (m slowModel) Deltas(ctx context.Context, _ int64) iter.Seq2[session.Delta, error] {
+func (m slowModel) Deltas(ctx context.Context, _ session.Position) iter.Seq2[session.Delta, error] {
 	return func(yield func(session.Delta, error) bool) {
 		if !yield(session.Delta{Text: "answer"}, nil) {
 			return

@@ -1,28 +1,55 @@
 package session
 
-import "encoding/json"
-
 // A DeltaKind is what a Delta carries.
 type DeltaKind uint8
 
 const (
 	DeltaText      DeltaKind = iota // Text: a piece of the text, cut anywhere
 	DeltaReasoning                  // Text: a piece of the model's reasoning
-	DeltaToolCall                   // Data: a fragment of a tool call, shown as it is
+	DeltaToolCall                   // Call: a fragment of a tool call, shown as it is
 	DeltaUsage                      // Usage: a later one replaces it
+	DeltaSeam                       // By: what follows was asked for by Continue
+	DeltaCursor                     // nothing but its Cursor
 	DeltaFinish                     // Reason: the source's own end marker; nothing follows
 )
 
 // A Delta is what a source yields.
 type Delta struct {
-	Kind   DeltaKind
-	Text   string
-	Data   json.RawMessage
-	Usage  Usage
-	Reason string
+	Kind  DeltaKind
+	Text  string
+	Call  ToolCall
+	Usage Usage
+	By    Continuation
+
+	// Reason is why the text ends, in the words of chat completions where they
+	// have one: stop, length, tool_calls, content_filter. Own is the provider's
+	// own word for it, if that is another.
+	Reason, Own string
+
+	// Cursor, if not empty, is what Deltas takes to go on behind this delta.
+	Cursor string
 }
 
-// Usage is what a text cost, in tokens.
+// A ToolCall is a fragment of a call: arguments of the calls of one index
+// make up a whole when they are joined. Indices tell calls apart and grow, but
+// may leave numbers out.
+type ToolCall struct {
+	Index     int    `json:"index"`
+	ID        string `json:"id,omitempty"`   // in the first fragment
+	Name      string `json:"name,omitempty"` // in the first fragment
+	Arguments string `json:"arguments"`
+}
+
+// A Continuation is how a provider is asked to go on from a text.
+type Continuation string
+
+const (
+	ByPrefill Continuation = "prefill" // the text is the beginning of its answer
+	ByMessage Continuation = "message" // a message quotes it and asks for the rest: the join need not be exact
+)
+
+// Usage is what a text cost, in tokens. What is not known is nil: a zero was
+// reported as one.
 type Usage struct {
 	Input  *int64      `json:"input_tokens,omitempty"`
 	Output *int64      `json:"output_tokens,omitempty"`

@@ -146,7 +146,7 @@ func newScript() *script {
 
 func (s *script) Open(session.SourceSpec) (session.Source, error) { return s, nil }
 
-func (s *script) Deltas(ctx context.Context, _ int64) iter.Seq2[session.Delta, error] {
+func (s *script) Deltas(ctx context.Context, _ session.Position) iter.Seq2[session.Delta, error] {
 	return func(yield func(session.Delta, error) bool) {
 		defer close(s.left)
 		for {

@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"tokenrelay/chunker"
 )
@@ -106,7 +106,7 @@ func (p *pump) run(ctx context.Context) {
 	defer feeding.Wait()
 	defer letGo()
 	if p.source != nil && err == nil && !p.status.State.Terminal() {
-		deltas, from := make(chan Delta), p.check.Position
+		deltas, from := make(chan Delta), Position{Bytes: p.check.Position}
 		p.deltas = deltas
 		feeding.Go(func() {
 			defer close(deltas)
@@ -135,7 +135,7 @@ func (p *pump) run(ctx context.Context) {
 }
 
 // feed sends what the source yields, and returns how it ended.
-func feed(ctx context.Context, source Source, from int64, deltas chan<- Delta) error {
+func feed(ctx context.Context, source Source, from Position, deltas chan<- Delta) error {
 	for d, err := range source.Deltas(ctx, from) {
 		if ctx.Err() != nil {
 			return ErrShutdown // however the source took it
@@ -226,7 +226,9 @@ func (p *pump) take(d Delta, ok bool) {
 // deltaBroken is how the end of a source without DeltaFinish stands in the queue.
 const deltaBroken DeltaKind = 255
 
-func (d Delta) size() int { return deltaSize + len(d.Text) + len(d.Data) }
+func (d Delta) size() int {
+	return deltaSize + len(d.Text) + len(d.Call.ID) + len(d.Call.Name) + len(d.Call.Arguments)
+}
 
 // refill makes drafts of what waits, and reports whether there is one.
 func (p *pump) refill() bool {
@@ -264,13 +266,7 @@ func (p *pump) draftDelta(d Delta) {
 		p.beginText(KindReasoning, d.Text)
 	case DeltaToolCall:
 		p.flushCut()
-		line, err := lineOf(d.Data)
-		if err != nil || len(Frame{MaxFrameID, KindToolCall, line}.AppendWire(nil)) > MaxFrame {
-			p.deltas = nil
-			p.draftFailure(fmt.Errorf("tool call that no frame can carry: %d bytes", len(d.Data)))
-			return
-		}
-		p.drafts = append(p.drafts, draft{kind: KindToolCall, data: line})
+		p.draftCall(d.Call)
 	case DeltaUsage:
 		p.check.Usage = d.Usage
 	case DeltaFinish:
@@ -285,6 +281,40 @@ func (p *pump) draftDelta(d Delta) {
 		}
 		p.draftFailure(p.broke)
 	}
+}
+
+// maxArguments is how much of a tool call's arguments one frame carries, in
+// bytes; JSON may take six for each.
+const maxArguments = 8 << 10
+
+// draftCall makes drafts of a fragment of a tool call.
+func (p *pump) draftCall(call ToolCall) {
+	for rest, first := call.Arguments, true; rest != "" || first; first = false {
+		call.Arguments = rest[:cutAt(rest, maxArguments)]
+		rest = rest[len(call.Arguments):]
+		data, err := json.Marshal(call)
+		if err == nil {
+			data, err = lineOf(data)
+		}
+		if err != nil || len(Frame{MaxFrameID, KindToolCall, data}.AppendWire(nil)) > MaxFrame {
+			p.deltas = nil
+			p.draftFailure(errors.New("tool call whose name no frame can carry"))
+			return
+		}
+		p.drafts = append(p.drafts, draft{kind: KindToolCall, data: data})
+		call.ID, call.Name = "", ""
+	}
+}
+
+// cutAt is where the last character ends that fits into the first n bytes.
+func cutAt(s string, n int) int {
+	if len(s) <= n {
+		return len(s)
+	}
+	for !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return n
 }
 
 func (p *pump) draftFailure(err error) {

@@ -239,7 +239,7 @@ func TestKindsOfDeltas(t *testing.T) {
 		up.deltas <- session.Delta{Kind: session.DeltaReasoning, Text: "Let me see"}
 		up.text("It")
 		up.text(" is")
-		up.deltas <- session.Delta{Kind: session.DeltaToolCall, Data: json.RawMessage("{\n \"name\": \"f\u2028\"}")}
+		up.deltas <- session.Delta{Kind: session.DeltaToolCall, Call: session.ToolCall{Index: 1, Name: "f\u2028"}}
 		up.text(" so")
 		zero, five := int64(0), int64(5)
 		up.deltas <- session.Delta{Kind: session.DeltaUsage, Usage: session.Usage{Input: &zero, Output: &five, Source: session.UsageReported}}
@@ -248,7 +248,7 @@ func TestKindsOfDeltas(t *testing.T) {
 		if got, want := kinds(frames), "session|reasoning|It is|tool_call| so|done"; got != want {
 			t.Errorf("frames = %s, want %s", got, want)
 		}
-		if got, want := string(frames[3].Data), `{"name":"f\u2028"}`; got != want {
+		if got, want := string(frames[3].Data), `{"index":1,"name":"f\u2028","arguments":""}`; got != want {
 			t.Errorf("tool call = %s, want %s", got, want)
 		}
 		if got, want := string(frames[5].Data), `{"reason":"length","usage":{"input_tokens":0,"output_tokens":5,"source":"reported"}}`; got != want {
@@ -266,7 +266,7 @@ func TestHugeToolCallFails(t *testing.T) {
 		m := start(t, session.Options{Upstreams: up})
 		s := create(t, m, session.Spec{Source: upstreamSpec})
 		up.text("kept")
-		up.deltas <- session.Delta{Kind: session.DeltaToolCall, Data: json.RawMessage(`"` + strings.Repeat("x", session.MaxFrame) + `"`)}
+		up.deltas <- session.Delta{Kind: session.DeltaToolCall, Call: session.ToolCall{Name: strings.Repeat("x", session.MaxFrame)}}
 		frames := readAll(t, s, 0)
 		if kind, end := endOf(t, frames); join(frames) != "kept" || kind != session.KindFailed || end.Error.Code != session.CodeSourceFailed {
 			t.Errorf("frames = %s %+v, want what came before, and failed", kinds(frames), end)

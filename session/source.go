@@ -31,7 +31,10 @@ type SourceSpec struct {
 	Length int    // generate: in words, 0 means DefaultLength
 
 	Model    string          // upstream
-	Messages json.RawMessage // upstream: a JSON array, passed on as it is
+	Messages json.RawMessage // upstream: a JSON array, as in chat completions
+	// Parameters is a JSON object whose fields the request to the upstream has
+	// beside those that the relay sets; nil for none.
+	Parameters json.RawMessage
 }
 
 // own reports whether the source is the relay's own, which gives the same text
@@ -41,17 +44,51 @@ func (s SourceSpec) own() bool { return s.Type == SourceText || s.Type == Source
 // A Source yields one text. sessiontest.TestSource holds an implementation to
 // what is said here.
 type Source interface {
-	// Deltas yields what follows the first from bytes of the text, and ends
-	// with a DeltaFinish, after which nothing comes. A source that breaks
-	// yields an error instead, once and last: a *Failure, if its reason is
-	// meant for clients. It is the only end without a DeltaFinish, also when
-	// ctx is done. Usage comes before the finish. A source that cannot start
-	// at from yields ErrNotContinuable.
-	Deltas(ctx context.Context, from int64) iter.Seq2[Delta, error]
+	// Deltas yields what follows from, and ends with a DeltaFinish, after which
+	// nothing comes. A source that breaks yields an error instead, once and
+	// last: a *Failure, if its reason is meant for clients. It is the only end
+	// without a DeltaFinish, also when ctx is done. Usage comes before the
+	// finish. A source that cannot start at from yields ErrNotContinuable.
+	//
+	// A ctx whose cause is ErrReleased says that nobody wants the rest: what
+	// writes it elsewhere must be stopped there too. With any other cause the
+	// source may be asked for the rest later, by another process.
+	Deltas(ctx context.Context, from Position) iter.Seq2[Delta, error]
 }
 
-// ErrNotContinuable reports a source that can only be read from its start.
-var ErrNotContinuable = errors.New("the source can only be read from its start")
+// A Position is where a source goes on. The zero Position is its start.
+type Position struct {
+	// Bytes is how many bytes of the text have been taken.
+	Bytes int64
+	// Cursor is that of the last delta taken that had one. A source that gives
+	// cursors goes by it alone.
+	Cursor string
+}
+
+// A Continuer is a Source that can be asked to go on from a text of its own
+// that broke off, though it was let go.
+type Continuer interface {
+	Source
+	// Continue yields, as Deltas does, what is to follow text, after a
+	// DeltaSeam. It need not be what would have followed. Of an empty text it
+	// is Deltas from the start.
+	Continue(ctx context.Context, text string) iter.Seq2[Delta, error]
+}
+
+// A Suspender is a Source whose limits of time stand still while its session is
+// paused. Suspend may be called at any time, while Deltas runs too.
+type Suspender interface {
+	Suspend(still bool)
+}
+
+// Errors of sources.
+var (
+	// ErrNotContinuable reports a source that cannot start where it was asked to.
+	ErrNotContinuable = errors.New("the source can only be read from its start")
+	// ErrReleased is the cause of a source's context that ends because nobody
+	// wants the rest.
+	ErrReleased = errors.New("the source is let go")
+)
 
 // An Opener makes the sources of upstream sessions. It returns an
 // *InvalidError for a model that it does not know or messages it cannot send.
@@ -86,9 +123,9 @@ func GenerateSource(prompt string, seed uint64, length int) Source {
 // An ownSource is a text that is the same each time it is asked for.
 type ownSource iter.Seq[string]
 
-func (s ownSource) Deltas(ctx context.Context, from int64) iter.Seq2[Delta, error] {
+func (s ownSource) Deltas(ctx context.Context, from Position) iter.Seq2[Delta, error] {
 	return func(yield func(Delta, error) bool) {
-		skip := from
+		skip := from.Bytes
 		for piece := range s {
 			if ctx.Err() != nil {
 				yield(Delta{}, context.Cause(ctx))

@@ -29,7 +29,7 @@ func TestTextSource(t *testing.T) {
 
 // Whoever stops between two pieces of a given text has whole characters.
 func TestTextSourceKeepsCharacters(t *testing.T) {
-	for d, err := range session.TextSource(strings.Repeat("€", 10_000)).Deltas(t.Context(), 0) {
+	for d, err := range session.TextSource(strings.Repeat("€", 10_000)).Deltas(t.Context(), session.Position{}) {
 		if err != nil || !utf8.ValidString(d.Text) {
 			t.Errorf("a piece of %d bytes, %v, is no text", len(d.Text), err)
 		}

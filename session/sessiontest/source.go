@@ -2,7 +2,6 @@ package sessiontest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"iter"
 	"strings"
@@ -52,17 +51,17 @@ func TestSource(t *testing.T, want SourceWant, open func(t *testing.T) session.S
 }
 
 func testWhole(t *testing.T, want SourceWant, s session.Source) {
-	text, _, err := readSource(t, s.Deltas(t.Context(), 0), nil)
+	text, _, err := readSource(t, s.Deltas(t.Context(), session.Position{}), nil)
 	checkSource(t, want, text, want.Text, err)
 }
 
 func testAgain(t *testing.T, want SourceWant, s session.Source) {
-	deltas := s.Deltas(t.Context(), 0)
+	deltas := s.Deltas(t.Context(), session.Position{})
 	for range 2 {
 		text, _, err := readSource(t, deltas, nil)
 		checkSource(t, want, text, want.Text, err)
 	}
-	text, _, err := readSource(t, s.Deltas(t.Context(), 0), nil)
+	text, _, err := readSource(t, s.Deltas(t.Context(), session.Position{}), nil)
 	checkSource(t, want, text, want.Text, err)
 }
 
@@ -76,7 +75,7 @@ func testFrom(t *testing.T, want SourceWant, s session.Source) {
 	}
 	for from := 1; from < size+step; from += step {
 		from := min(from, size)
-		text, _, err := readSource(t, s.Deltas(t.Context(), int64(from)), nil)
+		text, _, err := readSource(t, s.Deltas(t.Context(), session.Position{Bytes: int64(from)}), nil)
 		if !want.FromStart {
 			checkSource(t, want, text, want.Text[from:], err)
 			continue
@@ -86,18 +85,18 @@ func testFrom(t *testing.T, want SourceWant, s session.Source) {
 		}
 	}
 	// It is never done at a place that it does not have.
-	text, _, err := readSource(t, s.Deltas(t.Context(), int64(size)+1), nil)
+	text, _, err := readSource(t, s.Deltas(t.Context(), session.Position{Bytes: int64(size) + 1}), nil)
 	if text != "" || err == nil {
 		t.Errorf("from past the end: %q, then error %v, want an error only", text, err)
 	}
 }
 
 func testLeft(t *testing.T, want SourceWant, s session.Source) {
-	_, total, _ := readSource(t, s.Deltas(t.Context(), 0), nil)
+	_, total, _ := readSource(t, s.Deltas(t.Context(), session.Position{}), nil)
 	for _, n := range places(total) {
 		// That nothing is yielded after the break is seen to by the language.
 		seen := 0
-		for range s.Deltas(t.Context(), 0) {
+		for range s.Deltas(t.Context(), session.Position{}) {
 			if seen++; seen == n {
 				break
 			}
@@ -106,18 +105,18 @@ func testLeft(t *testing.T, want SourceWant, s session.Source) {
 			t.Fatalf("left at delta %d of %d: saw %d", n, total, seen)
 		}
 	}
-	text, _, err := readSource(t, s.Deltas(t.Context(), 0), nil)
+	text, _, err := readSource(t, s.Deltas(t.Context(), session.Position{}), nil)
 	checkSource(t, want, text, want.Text, err)
 }
 
 func testCancel(t *testing.T, want SourceWant, s session.Source) {
-	_, total, _ := readSource(t, s.Deltas(t.Context(), 0), nil)
+	_, total, _ := readSource(t, s.Deltas(t.Context(), session.Position{}), nil)
 	for _, n := range places(total) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var at, cancelled int // bytes so far
 		var when time.Time
 		seen := 0
-		text, _, err := readSource(t, s.Deltas(ctx, 0), func(d session.Delta) {
+		text, _, err := readSource(t, s.Deltas(ctx, session.Position{}), func(d session.Delta) {
 			if d.Kind == session.DeltaText {
 				at += len(d.Text)
 			}
@@ -149,7 +148,7 @@ func testCancel(t *testing.T, want SourceWant, s session.Source) {
 func testCancelled(t *testing.T, want SourceWant, s session.Source) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	text, _, err := readSource(t, s.Deltas(ctx, 0), nil)
+	text, _, err := readSource(t, s.Deltas(ctx, session.Position{}), nil)
 	if want.Text != "" && (text != "" || err == nil) {
 		t.Errorf("%d bytes of text, then error %v, want an error only", len(text), err)
 	}
@@ -175,10 +174,10 @@ func readSource(t *testing.T, deltas iter.Seq2[session.Delta, error], see func(s
 		switch d.Kind {
 		case session.DeltaText:
 			text.WriteString(d.Text)
-		case session.DeltaReasoning, session.DeltaUsage:
+		case session.DeltaReasoning, session.DeltaUsage, session.DeltaCursor, session.DeltaSeam:
 		case session.DeltaToolCall:
-			if !json.Valid(d.Data) {
-				t.Errorf("delta %d: tool call %q is not JSON", total, d.Data)
+			if d.Call == (session.ToolCall{Index: d.Call.Index}) {
+				t.Errorf("delta %d: a tool call of nothing", total)
 			}
 		case session.DeltaFinish:
 			if ended = true; d.Reason == "" {

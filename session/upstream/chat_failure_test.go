@@ -173,7 +173,7 @@ func TestSlowTaker(t *testing.T) {
 				w.(http.Flusher).Flush()
 			}
 		}))
-		for d, err := range source.Deltas(t.Context(), 0) {
+		for d, err := range source.Deltas(t.Context(), session.Position{}) {
 			got = append(got, show(d, err))
 			time.Sleep(time.Hour)
 		}
@@ -197,7 +197,7 @@ func TestTakerLeaves(t *testing.T) {
 			}
 		}))
 		start := time.Now()
-		for d, err := range source.Deltas(t.Context(), 0) {
+		for d, err := range source.Deltas(t.Context(), session.Position{}) {
 			if got := show(d, err); got != "text a" {
 				t.Errorf("got %q", got)
 			}

@@ -76,7 +76,7 @@ func open(t *testing.T, set *upstream.Set) session.Source {
 // text joins it, if join is set.
 func deltas(t *testing.T, source session.Source, join bool) (got []string) {
 	t.Helper()
-	for d, err := range source.Deltas(t.Context(), 0) {
+	for d, err := range source.Deltas(t.Context(), session.Position{}) {
 		got = append(got, show(d, err))
 		if n := len(got); join && n > 1 && strings.HasPrefix(got[n-2], "text ") {
 			if more, ok := strings.CutPrefix(got[n-1], "text "); ok {
@@ -333,7 +333,7 @@ func TestLargeToolCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got strings.Builder
 		n := 0
-		for d, err := range open(t, newSet(t, upstream.Options{}, answer(body, false))).Deltas(t.Context(), 0) {
+		for d, err := range open(t, newSet(t, upstream.Options{}, answer(body, false))).Deltas(t.Context(), session.Position{}) {
 			if err != nil {
 				t.Fatal(err)
 			}

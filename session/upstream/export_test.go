@@ -8,9 +8,15 @@ import (
 
 // Dial makes every connection of s come from dial.
 func (s *Set) Dial(dial func(ctx context.Context, network, addr string) (net.Conn, error)) {
-	transport := s.client.Transport.(*http.Transport)
-	transport.DialContext, transport.Proxy = dial, nil
+	for _, p := range s.providers {
+		transport := p.client.Transport.(*http.Transport)
+		transport.DialContext, transport.Proxy = dial, nil
+	}
 }
 
 // CloseIdle closes the connections that no request uses.
-func (s *Set) CloseIdle() { s.client.CloseIdleConnections() }
+func (s *Set) CloseIdle() {
+	for _, p := range s.providers {
+		p.client.CloseIdleConnections()
+	}
+}

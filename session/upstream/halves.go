@@ -11,6 +11,8 @@ import (
 // So the first half waits for the piece that follows.
 type halves struct {
 	high string // the escape that waits, such as \ud83d
+	// before is text that came with it, if that waits too.
+	before string
 }
 
 var errNotString = errors.New("not a JSON string")
@@ -34,13 +36,14 @@ func (h *halves) decode(piece json.RawMessage) (string, error) {
 	return text, err
 }
 
-// end returns what a half that waits in vain becomes.
+// end returns what waits, in vain: a half becomes U+FFFD.
 func (h *halves) end() string {
 	if h.high == "" {
 		return ""
 	}
-	h.high = ""
-	return "\ufffd"
+	text := h.before + "\ufffd"
+	*h = halves{}
+	return text
 }
 
 // isHighHalf reports whether s starts with the escape of a first half.

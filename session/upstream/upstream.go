@@ -1,6 +1,12 @@
 // Package upstream makes sessions of what model providers stream: one file a
 // provider's protocol, and what they share. Providers are configured by name;
 // a client names a model, never an address.
+//
+// A [Set] opens a generation for each session: it asks its provider in that
+// provider's [Protocol], keeps the [Limits], tries again while nothing has
+// come yet, and decodes the answer into deltas. It is whole only with the
+// provider's own end marker; anything else is a failure with one of the codes
+// below.
 package upstream
 
 import (
@@ -8,11 +14,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
-	"net/url"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,102 +21,97 @@ import (
 	"tokenrelay/session"
 )
 
-// Defaults of Options.
-const (
-	DefaultConnect = 10 * time.Second
-	DefaultHeader  = 2 * time.Minute
-	DefaultIdle    = 2 * time.Minute
-)
-
 // Codes of the failures that an upstream session can end with.
 const (
 	CodeUnreachable  = "upstream_unreachable"  // no connection, or none that lasted until an answer
-	CodeTimeout      = "upstream_timeout"      // no answer
 	CodeUnauthorized = "upstream_unauthorized" // the relay's key was refused
-	CodeRateLimited  = "upstream_rate_limited" // 429
+	CodeRateLimited  = "upstream_rate_limited" // the provider says: too much
+	CodeOverloaded   = "upstream_overloaded"   // the provider says that it is at its limit
 	CodeError        = "upstream_error"        // the provider says that it failed
 	CodeMalformed    = "upstream_malformed"    // the provider sent what its protocol does not have
 	CodeTruncated    = "upstream_truncated"    // the stream broke off before its end marker
-	CodeIdle         = "idle_timeout"          // the stream fell silent
+
+	// Of the six limits.
+	CodeConnect    = "connect_timeout"
+	CodeHeader     = "header_timeout"
+	CodeFirstToken = "first_token_timeout"
+	CodeIdle       = "idle_timeout"
+	CodeTotal      = "total_timeout"
+	CodeBytes      = "too_many_bytes"
 )
 
-// A Config names a provider that speaks OpenAI's chat completions.
+// A Protocol is what a provider speaks.
+type Protocol string
+
+const (
+	Chat      Protocol = "chat"      // OpenAI's chat completions, and all that copy it
+	Responses Protocol = "responses" // OpenAI's Responses
+	Anthropic Protocol = "anthropic" // Anthropic's Messages
+	Ollama    Protocol = "ollama"    // Ollama's chat
+)
+
+// protocols makes what speaks each of them.
+var protocols = map[Protocol]func(Config) protocol{
+	Chat:      func(Config) protocol { return chat{} },
+	Responses: func(c Config) protocol { return responses{background: c.Background} },
+	Anthropic: func(Config) protocol { return anthropic{} },
+	Ollama:    func(Config) protocol { return ollama{} },
+}
+
+// Protocols lists them, the default first.
+func Protocols() []Protocol { return []Protocol{Chat, Responses, Anthropic, Ollama} }
+
+// A Config names a provider.
 type Config struct {
 	// Name is how requests and logs call it: letters, digits, - and _.
 	Name string
-	// BaseURL is its address up to and without /chat/completions.
+	// Protocol is what it speaks; empty means Chat.
+	Protocol Protocol
+	// BaseURL is its address, up to and without /chat/completions, /responses,
+	// /messages or /api/chat.
 	BaseURL string
-	// KeyEnv is the environment variable that holds its key; empty for none.
-	KeyEnv string
+	// KeyEnv is the environment variable that holds its key, KeyFile the file
+	// that does; both empty for none.
+	KeyEnv, KeyFile string
 	// Models are those that are offered in listings. Others can be asked for
 	// all the same.
 	Models []string
+	// Parameters are fields of each request, as in max_tokens: 4096, unless it
+	// has them itself.
+	Parameters map[string]any
+	// Background asks for generations that live on without a connection
+	// (Responses only): a relay that was restarted attaches to them again.
+	Background bool
+	// Continuation is how it is asked to go on from a text that broke off;
+	// empty means what is usual with its protocol.
+	Continuation session.Continuation
+	// Limits are those of its own. Zero fields mean the Options' limits.
+	Limits Limits
 }
 
-// Options are what all providers share. The zero value of each field means
-// its default.
+// Options are what all providers share.
 type Options struct {
-	Connect time.Duration // until there is a connection
-	Header  time.Duration // from there until the answer begins
-	Idle    time.Duration // between two events of a stream; its comments are none
-	Logger  *slog.Logger  // takes why a stream broke; nil discards it
-}
-
-func (o Options) withDefaults() Options {
-	o.Connect = cmp.Or(o.Connect, DefaultConnect)
-	o.Header = cmp.Or(o.Header, DefaultHeader)
-	o.Idle = cmp.Or(o.Idle, DefaultIdle)
-	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	return o
+	Limits Limits       // zero fields mean DefaultLimits
+	Logger *slog.Logger // takes why a stream broke; nil discards it
 }
 
 // A Set is the providers of a relay. It implements session.Opener.
 type Set struct {
-	providers []provider
-	client    *http.Client
-	opts      Options
+	providers []*provider
 }
 
-type provider struct {
-	Config
-	key string
-}
-
-var providerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
-// New checks the configuration and reads the keys.
+// New checks the configuration and reads the keys. An error names the upstream
+// and the key that it is about.
 func New(configs []Config, o Options) (*Set, error) {
-	o = o.withDefaults()
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DialContext = (&net.Dialer{Timeout: o.Connect}).DialContext
-	transport.TLSHandshakeTimeout = o.Connect
-	transport.ResponseHeaderTimeout = o.Header
-	transport.MaxIdleConnsPerHost = 64
-	transport.DisableCompression = true // who compresses a stream holds events back
-	set := &Set{opts: o, client: &http.Client{
-		Transport: transport,
-		// A redirect would carry messages to where nobody configured.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-	for _, c := range configs {
-		p := provider{Config: c}
-		p.BaseURL = strings.TrimSuffix(c.BaseURL, "/")
-		base, err := url.Parse(p.BaseURL)
-		switch {
-		case !providerName.MatchString(c.Name):
-			return nil, fmt.Errorf("upstream %q: name must be letters, digits, - and _", c.Name)
-		case slices.ContainsFunc(set.providers, func(other provider) bool { return other.Name == c.Name }):
-			return nil, fmt.Errorf("upstream %s: there are two of that name", c.Name)
-		case err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" || base.User != nil:
-			return nil, fmt.Errorf("upstream %s: base_url must be such as https://api.openai.com/v1", c.Name)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	set := new(Set)
+	for i, c := range configs {
+		p, err := newProvider(c, o)
+		if err == nil && set.named(c.Name) != nil {
+			err = fmt.Errorf("name: there are two of that name")
 		}
-		if c.KeyEnv != "" {
-			if p.key = os.Getenv(c.KeyEnv); p.key == "" {
-				return nil, fmt.Errorf("upstream %s: the environment variable %s, which key_env names, is not set", c.Name, c.KeyEnv)
-			}
-			if strings.ContainsFunc(p.key, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-				return nil, fmt.Errorf("upstream %s: the environment variable %s holds blanks, line ends or other characters that no key has", c.Name, c.KeyEnv)
-			}
+		if err != nil {
+			return nil, fmt.Errorf("upstream %s: %w", cmp.Or(c.Name, fmt.Sprint(i+1)), err)
 		}
 		set.providers = append(set.providers, p)
 	}
@@ -135,35 +131,47 @@ func (s *Set) Models() []string {
 
 // Open makes the source for the model of spec: "provider/model", or the bare
 // name of a model that one provider lists, or any name if there is only one
-// provider.
+// provider. Each source is for one session.
 func (s *Set) Open(spec session.SourceSpec) (session.Source, error) {
 	if len(s.providers) == 0 {
 		return nil, &session.InvalidError{Field: "source.type", Reason: "this relay has no upstream: start it with --upstream"}
 	}
-	p, model, ok := s.find(spec.Model)
-	if !ok {
+	p, model := s.find(spec.Model)
+	if p == nil {
 		return nil, &session.InvalidError{Field: "source.model", Reason: fmt.Sprintf("no upstream has %q: name it as one of %s, followed by / and the model", spec.Model, s.names())}
 	}
-	var messages []struct{}
-	if err := json.Unmarshal(spec.Messages, &messages); err != nil || len(messages) == 0 {
+	q := question{model: model}
+	if err := json.Unmarshal(spec.Messages, &q.messages); err != nil || len(q.messages) == 0 {
 		return nil, &session.InvalidError{Field: "source.messages", Reason: "must be an array of one or more messages"}
 	}
-	return s.newChat(p, model, spec.Messages)
+	if len(spec.Parameters) > 0 {
+		if err := json.Unmarshal(spec.Parameters, &q.parameters); err != nil {
+			return nil, &session.InvalidError{Field: "source.parameters", Reason: "must be an object"}
+		}
+	}
+	return newGeneration(p, q)
 }
 
-func (s *Set) find(model string) (p provider, bare string, ok bool) {
-	name, rest, _ := strings.Cut(model, "/")
+func (s *Set) named(name string) *provider {
 	for _, p := range s.providers {
-		if p.Name == name && rest != "" {
-			return p, rest, true
+		if p.Name == name {
+			return p
 		}
+	}
+	return nil
+}
+
+func (s *Set) find(model string) (p *provider, bare string) {
+	name, rest, _ := strings.Cut(model, "/")
+	if p := s.named(name); p != nil && rest != "" {
+		return p, rest
 	}
 	for _, p := range s.providers {
 		if len(s.providers) == 1 || slices.Contains(p.Models, model) {
-			return p, model, true
+			return p, model
 		}
 	}
-	return provider{}, "", false
+	return nil, ""
 }
 
 func (s *Set) names() string {
@@ -173,3 +181,14 @@ func (s *Set) names() string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// Defaults of Limits.
+const (
+	DefaultConnect    = 10 * time.Second
+	DefaultHeader     = 2 * time.Minute
+	DefaultFirstToken = 5 * time.Minute
+	DefaultIdle       = 2 * time.Minute
+	DefaultTotal      = time.Hour
+	DefaultBytes      = 256 << 20
+	DefaultRetries    = 2
+)

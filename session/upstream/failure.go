@@ -1,0 +1,156 @@
+package upstream
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"tokenrelay/session"
+)
+
+const (
+	// maxErrorBody is how much of an error answer is read, in bytes.
+	maxErrorBody = 64 << 10
+
+	// maxErrorMessage is how much of a provider's message is shown, in bytes.
+	maxErrorMessage = 1 << 10
+
+	// statusOverloaded is Anthropic's status of an overloaded provider.
+	statusOverloaded = 529
+)
+
+var (
+	// errNoAnswer reports a connection that ended before an answer began.
+	errNoAnswer = errors.New("no answer")
+	// errTruncated reports an answer that ended before its end marker.
+	errTruncated = errors.New("the answer ended before its end marker")
+)
+
+// A refusal is an error that the provider told.
+type refusal struct {
+	failure *session.Failure
+	status  int           // of the answer; 0 if it came within one
+	passing bool          // another try may do better
+	after   time.Duration // that the provider wants to wait before it
+}
+
+func (r *refusal) Error() string { return r.failure.Error() }
+
+func (r *refusal) Unwrap() error { return r.failure }
+
+// failure says what broke an answer, in words for clients. What they are not
+// told is logged.
+func (p *provider) failure(err error) error {
+	if failure, ok := errors.AsType[*session.Failure](err); ok {
+		return failure
+	}
+	if errors.Is(err, session.ErrNotContinuable) || errors.Is(err, session.ErrReleased) || errors.Is(err, session.ErrShutdown) {
+		return err
+	}
+	p.logger.Warn("upstream broke", "error", err)
+	if errors.Is(err, errNoAnswer) {
+		return &session.Failure{Code: CodeUnreachable, Message: "the provider cannot be reached"}
+	}
+	return &session.Failure{Code: CodeTruncated, Message: "the provider's stream ended before its end marker"}
+}
+
+func malformed(what string) error {
+	return &session.Failure{Code: CodeMalformed, Message: "the provider sent " + what}
+}
+
+// errorAnswer makes an error of an answer that is no stream.
+func (p *provider) errorAnswer(response *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
+	status := response.StatusCode
+	r := &refusal{status: status, after: retryAfter(response.Header, time.Now())}
+	message, _ := p.errorMessage(body, cmp.Or(http.StatusText(status), "no reason given"))
+	switch {
+	case status == http.StatusTooManyRequests:
+		r.failure, r.passing = &session.Failure{Code: CodeRateLimited, Message: message}, true
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		// Providers repeat parts of the key.
+		r.failure = &session.Failure{Code: CodeUnauthorized, Message: "the provider refused the relay's key"}
+	case status == http.StatusServiceUnavailable, status == statusOverloaded:
+		r.failure, r.passing = &session.Failure{Code: CodeOverloaded, Message: fmt.Sprintf("%d: %s", status, message)}, true
+	default:
+		r.failure = &session.Failure{Code: CodeError, Message: fmt.Sprintf("%d: %s", status, message)}
+		r.passing = status >= http.StatusInternalServerError || status == http.StatusRequestTimeout || status == http.StatusConflict
+	}
+	return r
+}
+
+// retryAfter is how long the provider wants to be left alone (RFC 9110, section
+// 10.2.3, and OpenAI's retry-after-ms); 0 if it does not say.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 {
+		return time.Duration(min(ms, 1e9) * float64(time.Millisecond))
+	}
+	value := h.Get("Retry-After")
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds > 0 {
+		return time.Duration(min(seconds, 1e6) * float64(time.Second))
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
+}
+
+// reported makes an error of one that came within an answer.
+func (p *provider) reported(raw json.RawMessage) error {
+	message, kind := p.errorMessage(raw, "the provider reported an error")
+	r := &refusal{failure: &session.Failure{Code: CodeError, Message: message}}
+	switch {
+	case strings.Contains(kind, "rate_limit"):
+		r.failure.Code, r.passing = CodeRateLimited, true
+	case strings.Contains(kind, "overloaded"):
+		r.failure.Code, r.passing = CodeOverloaded, true
+	case strings.Contains(kind, "server_error"), strings.Contains(kind, "api_error"):
+		r.passing = true
+	}
+	return r
+}
+
+// errorMessage reads the message of an error, and what kind of error it is:
+// {"error":…} around an object with a message or, with some providers, a
+// string; or either of these alone. The message is otherwise if there is none.
+func (p *provider) errorMessage(raw json.RawMessage, otherwise string) (message, kind string) {
+	var outer struct{ Error json.RawMessage }
+	if json.Unmarshal(raw, &outer) == nil && len(outer.Error) > 0 && string(outer.Error) != "null" {
+		raw = outer.Error
+	}
+	var object struct {
+		Message string
+		Type    string
+		Code    any
+	}
+	var text string
+	if json.Unmarshal(raw, &object) != nil {
+		json.Unmarshal(raw, &text)
+	}
+	message = cmp.Or(object.Message, text, otherwise)
+	if p.key != "" {
+		message = strings.ReplaceAll(message, p.key, "…")
+	}
+	if len(message) > maxErrorMessage {
+		message = message[:cutAt(message, maxErrorMessage)] + "…"
+	}
+	return message, object.Type + " " + fmt.Sprint(object.Code)
+}
+
+// cutAt is where the last character ends that fits into the first n bytes.
+func cutAt(s string, n int) int {
+	if len(s) <= n {
+		return len(s)
+	}
+	for !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return n
+}

@@ -1,0 +1,170 @@
+package upstream
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"tokenrelay/session"
+)
+
+// A provider is a Config that has been checked.
+type provider struct {
+	Config
+	protocol   protocol
+	key        string
+	parameters map[string]json.RawMessage
+	client     *http.Client
+	logger     *slog.Logger
+}
+
+// A protocol is how a kind of provider is asked, and how it answers.
+type protocol interface {
+	// path is that of a question, below the base URL.
+	path() string
+	// fields are those of a question's body that the relay sets. They prevail
+	// over parameters, which must not have them.
+	fields(q question) (map[string]any, error)
+	// authorize gives a request the key.
+	authorize(h http.Header, key string)
+	// mediaType is that of an answer.
+	mediaType() string
+	// read decodes an answer into d. It returns nil when the answer is whole,
+	// and io.ErrUnexpectedEOF if body ends before that.
+	read(body io.Reader, d *decoder) error
+	// continuation is how model is asked to go on from a text, unless the
+	// configuration says so.
+	continuation(model string) session.Continuation
+}
+
+// A question is what a provider is asked for.
+type question struct {
+	model      string
+	messages   []message
+	parameters map[string]json.RawMessage
+	text       string               // that it is to go on from; empty for a new answer
+	by         session.Continuation // how, if there is text
+}
+
+var providerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// newProvider checks c and reads its key. An error names the key of the
+// configuration.
+func newProvider(c Config, o Options) (*provider, error) {
+	c.Protocol = cmp.Or(c.Protocol, Chat)
+	c.BaseURL = strings.TrimSuffix(c.BaseURL, "/")
+	c.Limits = c.Limits.or(o.Limits).or(DefaultLimits)
+	base, err := url.Parse(c.BaseURL)
+	switch {
+	case !providerName.MatchString(c.Name):
+		return nil, errors.New("name: must be letters, digits, - and _")
+	case !slices.Contains(Protocols(), c.Protocol):
+		return nil, fmt.Errorf("protocol: %q is none of %v", c.Protocol, Protocols())
+	case err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" || base.User != nil:
+		return nil, errors.New("base_url: must be such as https://api.openai.com/v1")
+	case c.Background && c.Protocol != Responses:
+		return nil, fmt.Errorf("background: only the protocol %s has it", Responses)
+	case c.Continuation != "" && c.Continuation != session.ByPrefill && c.Continuation != session.ByMessage:
+		return nil, fmt.Errorf("continuation: %q is neither %s nor %s", c.Continuation, session.ByPrefill, session.ByMessage)
+	case c.Continuation == session.ByPrefill && c.Protocol == Responses:
+		return nil, fmt.Errorf("continuation: the protocol %s has no %s", Responses, session.ByPrefill)
+	}
+	p := &provider{Config: c, protocol: protocols[c.Protocol](c), logger: o.Logger.With("upstream", c.Name)}
+	if err := c.Limits.validate(); err != nil {
+		return nil, err
+	}
+	if p.key, err = c.readKey(); err != nil {
+		return nil, err
+	}
+	if p.parameters, err = c.rawParameters(); err != nil {
+		return nil, fmt.Errorf("parameters: %w", err)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DialContext = (&net.Dialer{}).DialContext // its time is that of Limits.Connect
+	transport.TLSHandshakeTimeout = 0
+	transport.MaxIdleConnsPerHost = 64
+	transport.DisableCompression = true // who compresses a stream holds events back
+	p.client = &http.Client{
+		Transport: transport,
+		// A redirect would carry messages to where nobody configured.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return p, nil
+}
+
+// maxKey bounds a key, in bytes.
+const maxKey = 16 << 10
+
+func (c Config) readKey() (key string, err error) {
+	var from string
+	switch {
+	case c.KeyEnv != "" && c.KeyFile != "":
+		return "", errors.New("key_file: there is a key_env too; name one of them")
+	case c.KeyEnv != "":
+		from = "key_env: the environment variable " + c.KeyEnv
+		if key = os.Getenv(c.KeyEnv); key == "" {
+			return "", fmt.Errorf("%s is not set", from)
+		}
+	case c.KeyFile != "":
+		from = "key_file: the file " + c.KeyFile
+		f, err := os.Open(c.KeyFile)
+		if err != nil {
+			return "", fmt.Errorf("key_file: %w", err)
+		}
+		defer f.Close()
+		data, err := io.ReadAll(io.LimitReader(f, maxKey+1))
+		if err != nil {
+			return "", fmt.Errorf("key_file: %w", err)
+		}
+		if key = strings.TrimSpace(string(data)); key == "" {
+			return "", fmt.Errorf("%s is empty", from)
+		}
+	}
+	if len(key) > maxKey || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return "", fmt.Errorf("%s holds blanks, line ends or other characters that no key has", from)
+	}
+	return key, nil
+}
+
+func (c Config) rawParameters() (map[string]json.RawMessage, error) {
+	raw := make(map[string]json.RawMessage)
+	for name, value := range c.Parameters {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		raw[name] = text
+	}
+	return raw, nil
+}
+
+// body is the JSON of q: parameters, those of the configuration, and what the
+// protocol sets. A parameter that the protocol sets is a *session.InvalidError.
+func (p *provider) body(q question) ([]byte, error) {
+	fields, err := p.protocol.fields(q)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range q.parameters {
+		if _, ours := fields[name]; ours {
+			return nil, &session.InvalidError{Field: "source.parameters." + name, Reason: "is set by the relay"}
+		}
+		fields[name] = value
+	}
+	for name, value := range p.parameters {
+		if _, there := fields[name]; !there {
+			fields[name] = value
+		}
+	}
+	return json.Marshal(fields)
+}
