@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -43,8 +44,8 @@ type Request struct {
 	Left <-chan struct{} // closes when the client leaves before the last event
 
 	done, left chan struct{}
-	leftAt     time.Time   // set before left closes
-	stop       func() bool // nil unless the handler watches
+	leftAt     time.Time // set before left closes
+	unwatch    func()    // settles whether the client left
 	tokens     atomic.Int64
 	status     atomic.Int64
 }
@@ -79,16 +80,15 @@ func (r *Request) LeftAt() (at time.Time, ok bool) {
 
 // watch begins to look out for the client's leaving, which cancels ctx.
 func (r *Request) watch(ctx context.Context) {
-	r.stop = context.AfterFunc(ctx, func() {
+	leave := sync.OnceFunc(func() {
 		r.leftAt = time.Now()
 		close(r.left)
 	})
-}
-
-// unwatch ends that. Afterwards Left is closed, or stays open for good.
-func (r *Request) unwatch() {
-	if r.stop != nil && !r.stop() {
-		<-r.left
-	}
-	r.stop = nil
+	stop := context.AfterFunc(ctx, leave)
+	r.unwatch = sync.OnceFunc(func() {
+		// Who sees ctx done may be ahead of what AfterFunc starts.
+		if !stop() || ctx.Err() != nil {
+			leave()
+		}
+	})
 }
