@@ -131,7 +131,7 @@ func textOf(t *testing.T, stream string) string {
 			Choices []struct {
 				Delta struct{ Content json.RawMessage }
 			}
-			Message struct{ Content json.RawMessage }
+			Message json.RawMessage
 			Delta   json.RawMessage
 		}
 		if err := json.Unmarshal([]byte(chunk), &c); err != nil {
@@ -142,7 +142,9 @@ func textOf(t *testing.T, stream string) string {
 		}
 		switch c.Type {
 		case "":
-			add(c.Message.Content)
+			var message struct{ Content json.RawMessage }
+			json.Unmarshal(c.Message, &message)
+			add(message.Content)
 		case "response.output_text.delta":
 			add(c.Delta)
 		case "content_block_delta":
@@ -157,6 +159,9 @@ func textOf(t *testing.T, stream string) string {
 	}
 	return text
 }
+
+// start returns the first n characters of the answer to prompt.
+func start(prompt string, n int) string { return string([]rune(upstreamtest.Text(prompt))[:n]) }
 
 // names returns the types of the events of a stream, each once where several
 // follow each other.

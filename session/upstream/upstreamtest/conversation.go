@@ -115,11 +115,11 @@ func (r *Request) last() Message {
 	return r.Messages[len(r.Messages)-1]
 }
 
-// follow finds which prompt the messages want answered, and what they hold of
+// continuation finds which prompt the messages want answered, and what they hold of
 // the answer. A user's message that follows part of an answer asks to go on
 // with it; after a whole answer it is the next prompt, unless isContinue says
 // otherwise.
-func follow(messages []Message, prefills bool, isContinue func(string) bool) (prompt, prefix string, err error) {
+func continuation(messages []Message, prefills bool, isContinue func(string) bool) (prompt, prefix string, err error) {
 	wanted := false // the last message asks to go on with prefix
 	for _, m := range messages {
 		switch m.Role {

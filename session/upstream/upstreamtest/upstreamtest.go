@@ -223,7 +223,7 @@ func (p *Provider) generate(ctx context.Context, c *conn) {
 		}
 	}
 	if err == nil {
-		r.Prompt, r.Prefix, err = follow(r.Messages, r.Dialect.prefills(b), p.opts.Continue)
+		r.Prompt, r.Prefix, err = continuation(r.Messages, r.Dialect.prefills(b), p.opts.Continue)
 	}
 	if err == nil {
 		err = r.Dialect.check(r, b)

@@ -2,8 +2,6 @@ package upstreamtest_test
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -102,52 +100,4 @@ func TestLeave(t *testing.T) {
 			})
 		}
 	}
-}
-
-func TestBackgroundGoesOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := upstreamtest.New(upstreamtest.Options{Default: upstreamtest.Behavior{Between: time.Second}})
-		c := overPipe(t, p)
-		ctx, leave := context.WithCancel(t.Context())
-		answer, err := c.do(ctx, "POST", "/v1/responses", background)
-		if err != nil {
-			t.Fatal(err)
-		}
-		go io.Copy(io.Discard, answer.Body) // a pipe holds nothing
-		time.Sleep(10 * time.Second)
-		leave()
-		r := p.Requests()[0]
-		<-r.Left
-		if n := r.Tokens(); n < 9 || n > 11 {
-			t.Errorf("tokens until the client left = %d, want 10", n)
-		}
-		status, got, err := c.ask("GET", "/v1/responses/"+r.Response+"?stream=true", "")
-		if status != 200 || err != nil || textOf(t, got) != upstreamtest.Text("Hi") {
-			t.Errorf("re-attached: status %d, error %v, %s", status, err, got)
-		}
-		if n, want := p.Background(), (upstreamtest.Counts{Started: 1, Ended: 1}); n != want {
-			t.Errorf("background = %+v, want %+v", n, want)
-		}
-	})
-}
-
-const background = `{"model":"m","input":"Hi","background":true,"stream":true}`
-
-func TestReattach(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := upstreamtest.New(upstreamtest.Options{Default: upstreamtest.Behavior{Size: 64, Reasoning: "Hm.", KeepAlive: time.Second, KeepAliveEvents: true, Begin: 3 * time.Second}})
-		c := overPipe(t, p)
-		_, whole, err := c.ask("POST", "/v1/responses", background)
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := "/v1/responses/" + p.Requests()[0].Response + "?stream=true&starting_after="
-		events := strings.SplitAfter(whole, "\n\n")
-		for n := -1; n < len(events); n++ {
-			want := strings.Join(events[min(n+1, len(events)):], "")
-			if _, got, err := c.ask("GET", path+fmt.Sprint(n), ""); got != want || err != nil {
-				t.Errorf("after %d: error %v, got %d bytes, want %d", n, err, len(got), len(want))
-			}
-		}
-	})
 }
