@@ -46,6 +46,7 @@ type Continuation string
 const (
 	ByPrefill Continuation = "prefill" // the text is the beginning of its answer
 	ByMessage Continuation = "message" // a message quotes it and asks for the rest: the join need not be exact
+	ByAnew    Continuation = "anew"    // there is no text yet: the whole is asked for again
 )
 
 // Usage is what a text cost, in tokens. What is not known is nil: a zero was
@@ -67,18 +68,31 @@ const (
 
 // An End is the payload of a terminal frame.
 type End struct {
-	Reason string   `json:"reason"`
-	Error  *Failure `json:"error,omitempty"`
-	Usage  Usage    `json:"usage"`
+	Reason  string   `json:"reason"`
+	Own     string   `json:"provider_reason,omitempty"` // the provider's own word for Reason
+	Error   *Failure `json:"error,omitempty"`
+	Usage   Usage    `json:"usage"`
+	Timings *Timings `json:"timings,omitempty"` // of an upstream
+}
+
+// Timings are how fast an upstream was, in milliseconds. What is not known is
+// nil.
+type Timings struct {
+	// FirstToken is from the request to the first text, reasoning or tool call.
+	FirstToken *float64 `json:"first_token_ms,omitempty"`
+	// BetweenTokens is the mean between two tokens that came.
+	BetweenTokens *float64 `json:"between_tokens_ms,omitempty"`
 }
 
 // Reasons of an End that this package itself gives. A done upstream session
 // has its provider's finish reason.
 const (
-	ReasonStop    = "stop"           // done: the source came to its end
-	ReasonFinish  = "finish"         // done: the producer said so
-	ReasonStopped = "stop_requested" // stopped
-	ReasonDeleted = "deleted"        // stopped, because the session was deleted
-	ReasonError   = "error"          // failed: see End.Error
-	ReasonRestart = "restart"        // interrupted: see End.Error
+	ReasonStop     = "stop"           // done: the source came to its end
+	ReasonFinish   = "finish"         // done: the producer said so
+	ReasonStopped  = "stop_requested" // stopped
+	ReasonDeleted  = "deleted"        // stopped, because the session was deleted
+	ReasonNoReader = "no_reader"      // stopped, because nobody read it; also of a pause
+	ReasonIdle     = "idle"           // stopped, because nobody read it and nothing came
+	ReasonError    = "error"          // failed: see End.Error
+	ReasonRestart  = "restart"        // interrupted: see End.Error
 )

@@ -16,6 +16,12 @@ var (
 	// ErrNotPush reports an append to, or the finish of, a session whose text
 	// comes from another source.
 	ErrNotPush = errors.New("only a push session takes text from its clients")
+	// ErrNotEnded reports a session to be continued that goes on by itself.
+	ErrNotEnded = errors.New("the session has not ended: only one that was stopped, failed or was interrupted can be continued")
+	// ErrNotUpstream reports a session to be continued whose text no model wrote.
+	ErrNotUpstream = errors.New("only a session of an upstream can be continued")
+	// ErrToolCall reports a session to be continued whose answer has called tools.
+	ErrToolCall = errors.New("the answer has begun to call a tool, which cannot be continued")
 	// ErrFull reports an append that reached the session's or the relay's
 	// limit of bytes. The session has ended with a failed frame.
 	ErrFull = errors.New("the session has reached its limit of bytes and has ended")

@@ -41,7 +41,8 @@ func (p *pump) answer(err error) {
 }
 
 func (p *pump) commit(ctx context.Context) error {
-	p.status.Usage = p.usage()
+	p.status.Usage, p.status.Timings = p.usage(), p.timings()
+	p.status.lasting = p.lasts()
 	p.hold()
 	err := p.await(ctx, p.write(Batch{
 		ID:         p.s.info.ID,
@@ -62,7 +63,7 @@ func (p *pump) commit(ctx context.Context) error {
 	}
 	p.s.commit(p.wire, p.ends, p.status)
 	p.tell()
-	p.kept = standing{p.status, p.check}
+	p.kept, p.active = standing{p.status, p.check}, time.Now()
 	p.wire, p.ends, p.changed = p.wire[:0], p.ends[:0], false
 	if cap(p.wire) > MaxFrame {
 		p.wire, p.ends = nil, nil // a burst's room is not kept
@@ -72,7 +73,8 @@ func (p *pump) commit(ctx context.Context) error {
 
 // hold puts what the chunker holds into the checkpoint, unless the source can
 // be asked for it again. It follows the frames: drafts of other sources have no
-// pace to wait for. What a paused upstream was read on is in no checkpoint.
+// pace to wait for. What a paused upstream was read on is in no checkpoint, and
+// its cursor stands before it.
 func (p *pump) hold() {
 	p.check.Held, p.check.HeldKind = "", KindText
 	if !p.s.info.Spec.Source.own() && !p.status.State.Terminal() {
@@ -99,9 +101,7 @@ func (p *pump) await(ctx context.Context, done <-chan error) error {
 	p.logger.Debug("the store does not answer", "session", p.s.info.ID, "for", storePatience)
 	p.overdue = true
 	p.answer(ErrStore)
-	if p.letGo != nil {
-		p.letGo()
-	}
+	p.let(ErrReleased)
 	for {
 		select {
 		case err := <-done:

@@ -30,8 +30,9 @@ const (
 	KindSession   Kind = "session"   // the first frame: {"id":…,"unit":…,"created":…}
 	KindReasoning Kind = "reasoning" // {"text":…}, not part of the text
 	KindToolCall  Kind = "tool_call" // {"index":…,"id":…,"name":…,"arguments":…}, a fragment
-	KindPaused    Kind = "paused"
-	KindResumed   Kind = "resumed"
+	KindPaused    Kind = "paused"    // {}, or {"reason":"no_reader"}
+	KindResumed   Kind = "resumed"   // {}, or {"reason":"reader"}
+	KindSeam      Kind = "seam"      // {"by":…,"offset":…}: behind that many bytes of the text another generation goes on
 
 	// Terminal kinds: nothing follows. Their payload is an End.
 	KindDone        Kind = "done"
@@ -45,9 +46,9 @@ const (
 // EventSource itself fires.
 var reserved = map[Kind]bool{
 	KindText: true, KindSession: true, KindReasoning: true, KindToolCall: true,
-	KindPaused: true, KindResumed: true,
+	KindPaused: true, KindResumed: true, KindSeam: true,
 	KindDone: true, KindStopped: true, KindFailed: true, KindInterrupted: true,
-	"seam": true, "ping": true, "error": true, "open": true,
+	"ping": true, "error": true, "open": true,
 }
 
 // Terminal reports whether a frame of this kind is its log's last.

@@ -3,6 +3,7 @@ package session
 import (
 	"crypto/rand"
 	"encoding/base32"
+	"errors"
 	"log/slog"
 )
 
@@ -37,6 +38,16 @@ func (id ID) String() string { return idEncoding.EncodeToString(id[:]) }
 
 // MarshalText makes IDs strings in JSON.
 func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads what MarshalText makes.
+func (id *ID) UnmarshalText(text []byte) error {
+	read, ok := ParseID(string(text))
+	if !ok {
+		return errors.New("not the id of a session")
+	}
+	*id = read
+	return nil
+}
 
 // LogValue shortens the ID: whoever knows a whole one may read the text.
 func (id ID) LogValue() slog.Value { return slog.StringValue(id.String()[:8]) }

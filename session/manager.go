@@ -22,9 +22,16 @@ const (
 	DefaultMaxBytes      = 16 << 20
 	DefaultMaxTotalBytes = 1 << 30
 	DefaultMaxHold       = 1 << 20
+	DefaultMaxTotalHold  = 256 << 20
+	DefaultMaxUnread     = 1000
+	DefaultMaxUnreadTime = time.Hour
+	DefaultMaxIdle       = 24 * time.Hour
 	DefaultMaxLog        = 64 << 10
 	DefaultRetain        = 24 * time.Hour
 )
+
+// DefaultNoReader is what becomes of a session that nobody reads.
+var DefaultNoReader = NoReader{Policy: PolicyContinue, After: 5 * time.Minute}
 
 // commitGrace is how long Run waits for a commit that nobody waits for.
 const commitGrace = time.Second
@@ -49,6 +56,21 @@ type Options struct {
 	// MaxHold bounds what a paused upstream session reads on, in bytes that its
 	// deltas take.
 	MaxHold int
+	// MaxTotalHold bounds what all of them read on together.
+	MaxTotalHold int64
+	// NoReader is for sessions that do not say what becomes of them while nobody
+	// reads them. Its zero fields mean those of DefaultNoReader.
+	NoReader NoReader
+	// MaxUnread bounds how many upstreams may run on with PolicyContinue though
+	// nobody has read them for their NoReader.After. One that would be more is
+	// stopped.
+	MaxUnread int
+	// MaxUnreadTime bounds for how long nobody may read one of them; then it is
+	// stopped.
+	MaxUnreadTime time.Duration
+	// MaxIdle is how long nobody may read a session, be it paused, in which
+	// nothing happens; then it is stopped.
+	MaxIdle time.Duration
 	// MaxLog is how much of a session's log is in memory at least, in bytes of
 	// frames; at most it is twice as much and what one commit adds. Readers
 	// that are further behind read from the store.
@@ -68,6 +90,12 @@ func (o Options) withDefaults() Options {
 	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
 	o.MaxTotalBytes = cmp.Or(o.MaxTotalBytes, DefaultMaxTotalBytes)
 	o.MaxHold = cmp.Or(o.MaxHold, DefaultMaxHold)
+	o.MaxTotalHold = cmp.Or(o.MaxTotalHold, DefaultMaxTotalHold)
+	o.NoReader.Policy = cmp.Or(o.NoReader.Policy, DefaultNoReader.Policy)
+	o.NoReader.After = cmp.Or(o.NoReader.After, DefaultNoReader.After)
+	o.MaxUnread = cmp.Or(o.MaxUnread, DefaultMaxUnread)
+	o.MaxUnreadTime = cmp.Or(o.MaxUnreadTime, DefaultMaxUnreadTime)
+	o.MaxIdle = cmp.Or(o.MaxIdle, DefaultMaxIdle)
 	o.MaxLog = cmp.Or(o.MaxLog, DefaultMaxLog)
 	o.Retain = cmp.Or(o.Retain, DefaultRetain)
 	o.Events = o.Events.withDefaults()
@@ -81,7 +109,8 @@ func (o Options) validate() error {
 		value int64
 	}{
 		{"MaxSessions", int64(o.MaxSessions)}, {"MaxReaders", int64(o.MaxReaders)}, {"MaxBytes", o.MaxBytes},
-		{"MaxTotalBytes", o.MaxTotalBytes}, {"MaxHold", int64(o.MaxHold)}, {"MaxLog", int64(o.MaxLog)}, {"Retain", int64(o.Retain)},
+		{"MaxTotalBytes", o.MaxTotalBytes}, {"MaxHold", int64(o.MaxHold)}, {"MaxTotalHold", o.MaxTotalHold},
+		{"MaxUnread", int64(o.MaxUnread)}, {"MaxUnreadTime", int64(o.MaxUnreadTime)}, {"MaxIdle", int64(o.MaxIdle)}, {"MaxLog", int64(o.MaxLog)}, {"Retain", int64(o.Retain)},
 	} {
 		if limit.value < 0 {
 			return fmt.Errorf("%s must not be negative", limit.name)
@@ -90,14 +119,19 @@ func (o Options) validate() error {
 	if o.MaxBytes > 1<<30 {
 		return fmt.Errorf("MaxBytes is %d, but a session's log holds 1 GiB at most", o.MaxBytes)
 	}
-	return nil
+	return o.NoReader.validate()
 }
 
 // limits are those that a pump keeps.
 type limits struct {
 	session int64  // bytes of frames
 	hold    int    // bytes of deltas
+	held    *quota // bytes of deltas, of all sessions
 	total   *quota // bytes
+
+	unread     *quota // upstreams that run on unread
+	unreadTime time.Duration
+	idle       time.Duration
 }
 
 // A quota counts the use of something that all sessions share.
@@ -140,6 +174,8 @@ type Manager struct {
 	bytes   quota         // of frames and specs
 	evicts  chan struct{} // holds one while ended sessions make room
 	readers quota
+	held    quota          // bytes of deltas that wait for resume
+	unread  quota          // upstreams that run on unread
 	starts  chan *pump     // to Run
 	strays  sync.WaitGroup // changes of the store that somebody may wait for
 	stopped chan struct{}
@@ -163,6 +199,8 @@ func NewManager(store Store, o Options) (*Manager, error) {
 		bytes:    quota{max: o.MaxTotalBytes, crowded: make(chan struct{}, 1)},
 		evicts:   make(chan struct{}, 1),
 		readers:  quota{max: int64(o.MaxReaders)},
+		held:     quota{max: o.MaxTotalHold},
+		unread:   quota{max: int64(o.MaxUnread)},
 		starts:   make(chan *pump),
 		stopped:  make(chan struct{}),
 		sessions: make(map[ID]*Session),
@@ -238,7 +276,7 @@ func (m *Manager) Unresumable() (n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range m.sessions {
-		if s.info.Spec.Source.Type == SourceUpstream && s.state() == Running {
+		if !s.lasts() {
 			n++
 		}
 	}
@@ -279,7 +317,7 @@ func (m *Manager) see(ctx context.Context, do func(context.Context) error) error
 // Create makes a session, whose first frame is committed when it returns.
 // Errors are *InvalidError, ErrOverloaded, ErrShutdown and those of Ready.
 func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Session, error) {
-	spec = spec.withDefaults(m.opts.Retain)
+	spec = spec.withDefaults(m.opts)
 	if err := spec.validate(m.opts.Retain); err != nil {
 		return nil, err
 	}
@@ -347,6 +385,10 @@ func newInfo(who Principal, spec Spec) Info {
 
 func (m *Manager) create(ctx context.Context, info Info, source Source, cut chunker.Chunker) (*Session, error) {
 	spec := info.Spec
+	var continues *ID
+	if spec.Continues != (ID{}) {
+		continues = &spec.Continues
+	}
 	first, err := json.Marshal(struct {
 		ID             ID             `json:"id"`
 		Unit           chunker.Unit   `json:"unit"`
@@ -354,7 +396,8 @@ func (m *Manager) create(ctx context.Context, info Info, source Source, cut chun
 		EncodingSource EncodingSource `json:"encoding_source,omitempty"`
 		Unicode        string         `json:"unicode,omitempty"`
 		Created        time.Time      `json:"created"`
-	}{info.ID, spec.Unit, spec.Encoding, info.EncodingSource, info.Unicode, info.Created})
+		Continues      *ID            `json:"continues,omitempty"`
+	}{info.ID, spec.Unit, spec.Encoding, info.EncodingSource, info.Unicode, info.Created, continues})
 	if err != nil {
 		return nil, err
 	}
@@ -395,7 +438,10 @@ func (m *Manager) newPump(s *Session, source Source, r Record) *pump {
 		s:      s,
 		source: source,
 		token:  r.Token,
-		limits: limits{session: m.opts.MaxBytes, hold: m.opts.MaxHold, total: &m.bytes},
+		limits: limits{
+			session: m.opts.MaxBytes, hold: m.opts.MaxHold, held: &m.held, total: &m.bytes,
+			unread: &m.unread, unreadTime: m.opts.MaxUnreadTime, idle: m.opts.MaxIdle,
+		},
 		write:  m.commits.write,
 		retire: m.settle,
 		makeRoom: func() bool {
@@ -409,7 +455,19 @@ func (m *Manager) newPump(s *Session, source Source, r Record) *pump {
 		size:   r.Bytes,
 		owed:   r.Checkpoint.Position + int64(len(r.Checkpoint.Held)),
 	}
-	p.status = Status{State: r.State, Last: r.Last, Usage: p.usage(), FirstText: r.Checkpoint.FirstText, Producers: r.Checkpoint.Producers}
+	p.clock.check = &p.check
+	if given := r.Info.Spec.Source; p.upstream() {
+		if r.Info.Spec.Unit != chunker.Token {
+			p.tally = newTally(given.Model)
+		}
+		if p.check.Cursor == "" && !p.check.Released {
+			p.clock.given = len(given.Text)
+		}
+	}
+	p.status = Status{
+		State: r.State, Last: r.Last, Usage: p.usage(), Timings: p.timings(),
+		FirstText: r.Checkpoint.FirstText, Producers: r.Checkpoint.Producers, lasting: p.lasts(),
+	}
 	p.kept = standing{p.status, p.check}
 	return p
 }
@@ -466,7 +524,7 @@ func (m *Manager) recall(ctx context.Context, r Record) (*Session, error) {
 	}
 	s := newSession(m, r.Info, r.Last)
 	s.status = Status{
-		State: r.State, Last: r.Last, End: new(End), Usage: r.Checkpoint.Usage,
+		State: r.State, Last: r.Last, End: new(End),
 		FirstText: r.Checkpoint.FirstText, Ended: r.Checkpoint.Ended, Producers: r.Checkpoint.Producers,
 	}
 	for f := range w.Frames() {
@@ -474,7 +532,7 @@ func (m *Manager) recall(ctx context.Context, r Record) (*Session, error) {
 			return nil, fmt.Errorf("terminal frame: %w", err)
 		}
 	}
-	s.status.Usage = s.status.End.Usage
+	s.status.Usage, s.status.Timings = s.status.End.Usage, s.status.End.Timings
 	s.log.Break(io.EOF)
 	s.leave(nil)
 	m.mu.Lock()

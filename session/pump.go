@@ -42,18 +42,30 @@ type pump struct {
 	events   Events
 	logger   *slog.Logger
 
-	// From the source to frames: deltas, queue, rest, cut, drafts.
-	deltas <-chan Delta // nil for push and once the source is at its end
-	broke  error        // why the source is at its end; read it after deltas is closed
-	queue  []Delta      // an upstream's, while the session is paused
-	queued int          // bytes that queue takes
-	rest   string       // of the delta that is being cut
-	kind   Kind         // text or reasoning: what rest is and cut holds
-	cut    chunker.Chunker
-	again  []string // texts of committed frames that cut has not given again
-	drafts []draft  // wait for their turn
-	pace   pace
-	letGo  func() // of the source
+	// From the source to frames: feed, queue, rest, cut, drafts.
+	feed     *feed          // nil for push, and while no source runs
+	feeding  sync.WaitGroup // of this feed and those before it
+	deltas   <-chan Delta   // of feed
+	unopened bool           // the source is to be opened after the next commit
+	resumes  bool           // it is to go on from the text so far
+	broke    error          // how the source ended without a finish
+	queue    []Delta        // an upstream's, while the session is paused
+	queued   int            // bytes that queue takes
+	rest     string         // of the delta that is being cut
+	kind     Kind           // text or reasoning: what rest is and cut holds
+	cut      chunker.Chunker
+	again    []string // texts of committed frames that cut has not given again
+	drafts   []draft  // wait for their turn
+	pace     pace
+	clock    clock
+	tally    *tally // of an upstream whose units are no tokens
+	called   bool   // there was a tool call
+
+	// Who reads: see attend.
+	started time.Time
+	active  time.Time        // when something was committed last
+	unread  bool             // has a place in limits.unread
+	look    <-chan time.Time // when to attend again
 
 	// The frames of the coming commit, and what stands after it.
 	wire    Wire
@@ -85,6 +97,7 @@ type draft struct {
 	chunk   chunker.Chunk // text and reasoning
 	capped  uint64        // text and reasoning: units cut at their longest length up to here
 	reason  string        // terminal kinds
+	own     string        // done: the provider's own word
 	failure *Failure      // failed
 	data    []byte        // any other kind
 }
@@ -100,23 +113,22 @@ func (p *pump) run(ctx context.Context) {
 		p.events.Started(p.s.info.Spec.Source.Type)
 		p.events.Committed(1, int(p.size))
 	}
-	feedCtx, letGo := context.WithCancel(ctx)
-	p.letGo = letGo
-	var feeding sync.WaitGroup
-	defer feeding.Wait()
-	defer letGo()
-	if p.source != nil && err == nil && !p.status.State.Terminal() {
-		deltas, from := make(chan Delta), Position{Bytes: p.check.Position}
-		p.deltas = deltas
-		feeding.Go(func() {
-			defer close(deltas)
-			p.broke = feed(feedCtx, p.source, from, deltas)
-		})
+	defer p.feeding.Wait()
+	if err == nil && !p.status.State.Terminal() {
+		if !p.check.Released {
+			p.open(ctx)
+		}
+		p.started = time.Now()
+		p.attend()
+		err = p.flush(ctx)
 	}
 	for err == nil && !p.status.State.Terminal() {
 		err = p.turn(ctx)
 	}
 	status := p.s.Status() // of what is committed: a refused commit may have been to end it
+	p.let(ErrElsewhere)    // if it has not been let go of: somebody may go on with it
+	p.leaveUnread()
+	p.limits.held.add(-int64(p.queued))
 	if !status.State.Terminal() {
 		p.retire(p.s, status, p.size)
 	}
@@ -134,24 +146,6 @@ func (p *pump) run(ctx context.Context) {
 	}
 }
 
-// feed sends what the source yields, and returns how it ended.
-func feed(ctx context.Context, source Source, from Position, deltas chan<- Delta) error {
-	for d, err := range source.Deltas(ctx, from) {
-		if ctx.Err() != nil {
-			return ErrShutdown // however the source took it
-		}
-		if err != nil {
-			return err
-		}
-		select {
-		case deltas <- d:
-		case <-ctx.Done():
-			return ErrShutdown
-		}
-	}
-	return nil
-}
-
 // turn waits for one thing to happen, takes what else is ready with it, and
 // commits the outcome. It leaves nothing undone that no later event would wake
 // it for.
@@ -163,13 +157,21 @@ func (p *pump) turn(ctx context.Context) error {
 		p.obey(c)
 	case d, ok := <-p.wanted():
 		p.take(d, ok)
+	case <-p.s.attention:
+		p.attend()
+	case <-p.look:
+		p.attend()
 	case <-p.pace.wait(!p.idle() && p.status.State == Running):
 	}
 	p.emit()
 	for n := 1; n < turnSize && len(p.wire) < turnBytes && !p.status.State.Terminal() && p.more(); n++ {
 		p.emit()
 	}
-	return p.flush(ctx)
+	err := p.flush(ctx)
+	if err == nil && p.unopened && !p.status.State.Terminal() {
+		p.open(ctx)
+	}
+	return err
 }
 
 // more takes one more command or delta if one is ready.
@@ -189,46 +191,15 @@ func (p *pump) more() bool {
 	}
 }
 
-// wanted returns the source's deltas, or nil while the pump takes none. Our
-// own sources wait while the session is paused or has text left to show; an
-// upstream is read on into the queue, as far as that may grow.
-func (p *pump) wanted() <-chan Delta {
-	room := p.idle() && p.status.State == Running
-	if p.s.info.Spec.Source.Type == SourceUpstream {
-		room = p.queued < p.limits.hold
-	}
-	if !room {
-		return nil
-	}
-	return p.deltas
-}
-
 // pushed reports whether clients are the source.
 func (p *pump) pushed() bool { return p.s.info.Spec.Source.Type == SourcePush }
+
+// upstream reports whether a model provider is.
+func (p *pump) upstream() bool { return p.s.info.Spec.Source.Type == SourceUpstream }
 
 // idle reports whether nothing waits to become a frame but what the chunker
 // holds.
 func (p *pump) idle() bool { return len(p.queue) == 0 && p.rest == "" && len(p.drafts) == 0 }
-
-// take puts a delta into the queue. ok is false when the source is at its end.
-func (p *pump) take(d Delta, ok bool) {
-	if !ok {
-		p.deltas = nil
-		if errors.Is(p.broke, ErrShutdown) {
-			return
-		}
-		d = Delta{Kind: deltaBroken}
-	}
-	p.queue = append(p.queue, d)
-	p.queued += d.size()
-}
-
-// deltaBroken is how the end of a source without DeltaFinish stands in the queue.
-const deltaBroken DeltaKind = 255
-
-func (d Delta) size() int {
-	return deltaSize + len(d.Text) + len(d.Call.ID) + len(d.Call.Name) + len(d.Call.Arguments)
-}
 
 // refill makes drafts of what waits, and reports whether there is one.
 func (p *pump) refill() bool {
@@ -242,14 +213,7 @@ func (p *pump) refill() bool {
 			p.rest = p.rest[len(piece):]
 			p.draftChunks(func(dst []chunker.Chunk) []chunker.Chunk { return p.cut.Push(dst, piece) })
 		case len(p.queue) > 0:
-			d := p.queue[0]
-			p.queue[0] = Delta{} // lets go of its text
-			p.queue = p.queue[1:]
-			p.queued -= d.size()
-			if len(p.queue) == 0 {
-				p.queue = nil
-			}
-			p.draftDelta(d)
+			p.draftDelta(p.next())
 		default:
 			return false
 		}
@@ -259,6 +223,9 @@ func (p *pump) refill() bool {
 
 // draftDelta makes drafts of a delta, or leaves its text in rest.
 func (p *pump) draftDelta(d Delta) {
+	if d.Cursor != "" {
+		p.check.Cursor, p.changed = d.Cursor, true
+	}
 	switch d.Kind {
 	case DeltaText:
 		p.beginText(KindText, d.Text)
@@ -269,10 +236,11 @@ func (p *pump) draftDelta(d Delta) {
 		p.draftCall(d.Call)
 	case DeltaUsage:
 		p.check.Usage = d.Usage
+	case DeltaSeam:
+		p.draftSeam(d.By)
 	case DeltaFinish:
-		p.deltas = nil
 		p.flushCut()
-		p.drafts = append(p.drafts, draft{kind: KindDone, reason: d.Reason})
+		p.drafts = append(p.drafts, draft{kind: KindDone, reason: d.Reason, own: d.Own})
 	case deltaBroken:
 		p.flushCut()
 		if errors.Is(p.broke, ErrNotContinuable) {
@@ -297,11 +265,14 @@ func (p *pump) draftCall(call ToolCall) {
 			data, err = lineOf(data)
 		}
 		if err != nil || len(Frame{MaxFrameID, KindToolCall, data}.AppendWire(nil)) > MaxFrame {
-			p.deltas = nil
 			p.draftFailure(errors.New("tool call whose name no frame can carry"))
 			return
 		}
 		p.drafts = append(p.drafts, draft{kind: KindToolCall, data: data})
+		p.called = true
+		if p.tally != nil {
+			p.check.Output += p.tally.add(KindToolCall, call.Name) + p.tally.add(KindToolCall, call.Arguments)
+		}
 		call.ID, call.Name = "", ""
 	}
 }
@@ -315,6 +286,28 @@ func cutAt(s string, n int) int {
 		n--
 	}
 	return n
+}
+
+// draftSeam makes a draft of the place where another generation goes on. The
+// text goes on over it: what the chunker holds may be cut behind it.
+func (p *pump) draftSeam(by Continuation) {
+	given := p.s.info.Spec.Source.Text != ""
+	if p.check.Output == 0 && !given {
+		return // nothing was there
+	}
+	offset := p.check.Position
+	if p.kind == KindText {
+		offset += int64(len(p.cut.Held()))
+	}
+	data, err := json.Marshal(struct {
+		By     Continuation `json:"by"`
+		Offset int64        `json:"offset"`
+	}{by, offset})
+	if err != nil {
+		panic(err) // strings and numbers only
+	}
+	p.drafts = append(p.drafts, draft{kind: KindSeam, data: data})
+	p.check.Earlier, p.check.Usage = p.check.Output, Usage{}
 }
 
 func (p *pump) draftFailure(err error) {
@@ -342,7 +335,8 @@ func (p *pump) draftChunks(cut func([]chunker.Chunk) []chunker.Chunk) {
 	chunks := cut(room[:0])
 	for len(p.again) > 0 && len(chunks) > 0 {
 		if err := p.repeat(chunks[0]); err != nil {
-			p.deltas, p.queue, p.queued, p.rest = nil, nil, 0, ""
+			p.drop()
+			p.let(ErrReleased)
 			failure, _ := errors.AsType[*Failure](err)
 			p.drafts = append(p.drafts, interrupted(failure))
 			return
@@ -366,7 +360,7 @@ func (p *pump) emit() {
 				return
 			}
 			if full := p.full(); full != nil && p.check.Position >= p.owed {
-				p.finish(KindFailed, ReasonError, full)
+				p.finish(draft{kind: KindFailed, reason: ReasonError, failure: full})
 				return
 			}
 		}
@@ -375,7 +369,7 @@ func (p *pump) emit() {
 		}
 		switch {
 		case d.kind.Terminal():
-			p.finish(d.kind, d.reason, d.failure)
+			p.finish(d)
 		case d.kind == KindText || d.kind == KindReasoning:
 			p.frameText(d)
 		default:
@@ -405,6 +399,7 @@ func (p *pump) frameText(d draft) {
 		p.check.Position += int64(len(d.chunk.Text))
 		p.check.Units += int64(d.chunk.Units)
 	}
+	p.count(d.kind, d.chunk)
 	p.capped = max(p.capped, d.capped)
 	p.status.Last++
 	p.wire = appendText(p.wire, p.status.Last, d.kind, d.chunk.Text)
@@ -417,10 +412,15 @@ func (p *pump) frame(kind Kind, data []byte) {
 	p.ends = append(p.ends, uint32(len(p.wire)))
 }
 
-// finish appends the terminal frame and forgets what was not shown.
-func (p *pump) finish(kind Kind, reason string, failure *Failure) {
-	p.queue, p.queued, p.rest, p.drafts = nil, 0, "", nil
-	end := End{Reason: reason, Error: failure, Usage: p.usage()}
+// finish appends the terminal frame, lets go of the source and forgets what was
+// not shown.
+func (p *pump) finish(d draft) {
+	p.let(ErrReleased)
+	p.drop()
+	if p.tally != nil {
+		p.check.Output += p.tally.end()
+	}
+	end := End{Reason: d.reason, Own: d.own, Error: d.failure, Usage: p.usage(), Timings: p.timings()}
 	data, err := json.Marshal(end)
 	if err == nil {
 		data, err = lineOf(data)
@@ -428,9 +428,10 @@ func (p *pump) finish(kind Kind, reason string, failure *Failure) {
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
-	p.frame(kind, data)
-	p.status.State, p.status.End, p.status.Ended = State(kind), &end, now()
+	p.frame(d.kind, data)
+	p.status.State, p.status.End, p.status.Ended = State(d.kind), &end, now()
 	p.check.Ended, p.check.Held, p.check.HeldKind = p.status.Ended, "", KindText
+	p.check.Cursor, p.check.Released, p.check.Unread = "", false, false
 }
 
 // now is the time as sessions keep it.
@@ -444,17 +445,6 @@ func (p *pump) failure(err error) *Failure {
 	}
 	p.logger.Warn("source failed", "session", p.s.info.ID, "error", err)
 	return &Failure{CodeSourceFailed, "the source of the text broke off"}
-}
-
-func (p *pump) usage() Usage {
-	switch {
-	case p.check.Usage.Source != "":
-		return p.check.Usage
-	case p.s.info.Spec.Unit == chunker.Token:
-		tokens := p.check.Units
-		return Usage{Output: &tokens, Source: UsageEstimated}
-	}
-	return Usage{Source: UsageNone}
 }
 
 // obey applies a command. Its answer waits for the commit.
@@ -472,42 +462,80 @@ func (p *pump) apply(c *command) error {
 	state := p.status.State
 	switch c.op {
 	case opPause:
-		if state == Running {
-			return p.mark(KindPaused, Paused)
+		switch {
+		case state == Paused && p.check.Unread: // a reader that comes resumes it no more
+			p.check.Unread, p.changed = false, true
+		case state == Running:
+			if p.fill() {
+				return &EndedError{State: Failed}
+			}
+			p.pause(false)
 		}
 	case opResume:
 		if state == Paused {
-			p.pace.restart()
-			return p.mark(KindResumed, Running)
+			if p.fill() {
+				return &EndedError{State: Failed}
+			}
+			p.resume()
 		}
 	case opStop:
-		// Who stops wants no more: what waits for the pace or for resume is
-		// dropped. What the chunker alone holds was on its way, and a producer
-		// was told that its text is safe.
-		if p.pushed() || state == Running && p.idle() {
-			p.flushHeld()
-		}
-		p.finish(KindStopped, c.reason, nil)
+		p.end(c.reason)
 	case opFinish:
 		if state == Paused {
 			return ErrPaused
 		}
 		p.flushHeld()
-		p.finish(KindDone, ReasonFinish, nil)
+		p.finish(draft{kind: KindDone, reason: ReasonFinish})
 	case opAppend:
 		return p.append(c)
 	}
 	return nil
 }
 
-// mark appends a frame that says nothing but its kind.
-func (p *pump) mark(kind Kind, state State) error {
-	if p.fill() {
-		return &EndedError{State: Failed}
+// end stops the session. Who stops wants no more: what waits for the pace or for
+// resume is dropped. What the chunker alone holds was on its way, and a producer
+// was told that its text is safe.
+func (p *pump) end(reason string) {
+	if p.pushed() || p.status.State == Running && p.idle() {
+		p.flushHeld()
 	}
-	p.frame(kind, []byte("{}"))
-	p.status.State = state
-	return nil
+	p.finish(draft{kind: KindStopped, reason: reason})
+}
+
+// pause stops the session; unread says that it is for want of a reader.
+func (p *pump) pause(unread bool) {
+	data := "{}"
+	if unread {
+		data = `{"reason":"` + ReasonNoReader + `"}`
+	}
+	p.frame(KindPaused, []byte(data))
+	p.status.State, p.check.Unread = Paused, unread
+	p.leaveUnread()
+	p.suspend(true)
+	_, goesOn := p.source.(Continuer)
+	if goesOn && p.s.info.Spec.OnPause == Release && !p.called && (p.feed != nil || p.unopened) {
+		p.let(ErrReleased)
+		p.unopened, p.check.Released, p.check.Cursor = false, true, ""
+	}
+}
+
+// resume goes on after pause.
+func (p *pump) resume() {
+	data := "{}"
+	if p.check.Unread {
+		data = `{"reason":"reader"}`
+	}
+	p.frame(KindResumed, []byte(data))
+	p.status.State, p.check.Unread = Running, false
+	p.started = time.Now() // as if somebody had read until now
+	p.pace.restart()
+	p.clock.pass()
+	p.suspend(false)
+	if p.check.Released {
+		p.check.Released = false
+		p.unopened, p.resumes = true, true
+	}
+	p.attend()
 }
 
 // fill ends a session that has reached a limit, and reports whether it has.
@@ -524,7 +552,7 @@ func (p *pump) fail(why *Failure) {
 	if p.pushed() {
 		p.flushHeld()
 	}
-	p.finish(KindFailed, ReasonError, why)
+	p.finish(draft{kind: KindFailed, reason: ReasonError, failure: why})
 }
 
 // flushHeld frames what the chunker holds. Nothing else may be waiting.

@@ -40,14 +40,14 @@ func interrupted(why *Failure) draft {
 	return draft{kind: KindInterrupted, reason: ReasonRestart, failure: why}
 }
 
-var errNotContinuable = &Failure{CodeNotContinuable, "the relay was restarted, and the provider's answer can only be read from its start"}
+var errNotContinuable = &Failure{CodeNotContinuable, "the relay was restarted, and the provider cannot be asked for the rest of this answer; /continue asks for another that goes on from it"}
 
 // continuable returns a *Failure for a session that cannot go on after a
 // restart, whatever its log holds.
 func (p *pump) continuable() error {
 	info := p.s.info
 	switch {
-	case info.Spec.Source.Type == SourceUpstream:
+	case p.upstream() && (p.source == nil || !p.lasts()):
 		return errNotContinuable
 	case info.Spec.Source.Type == SourceGenerate && info.Generator != GeneratorVersion:
 		return &Failure{CodeGeneratorChanged, fmt.Sprintf("the relay was restarted with version %d of its generator, which gives other text than version %d", GeneratorVersion, info.Generator)}
@@ -57,11 +57,14 @@ func (p *pump) continuable() error {
 	return nil
 }
 
+// lasts reports whether the source can be asked for the rest after a restart.
+func (p *pump) lasts() bool { return !p.upstream() || p.check.Cursor != "" || p.check.Released }
+
 // giveUp forgets what is not committed and ends the session. Text that was
 // taken from its source and stands in no frame yet is framed first.
 func (p *pump) giveUp(ctx context.Context, end draft) error {
 	p.wire, p.ends, p.changed = p.wire[:0], p.ends[:0], false
-	p.queue, p.queued, p.rest, p.drafts = nil, 0, "", nil
+	p.drop()
 	p.status, p.check, p.capped = p.kept.status, p.kept.check, p.told
 	if p.check.Held != "" {
 		err := p.rebuild(ctx)
@@ -77,7 +80,7 @@ func (p *pump) giveUp(ctx context.Context, end draft) error {
 		}
 		p.flushHeld()
 	}
-	p.finish(end.kind, end.reason, end.failure)
+	p.finish(end)
 	return p.flush(ctx)
 }
 
@@ -123,7 +126,7 @@ func (p *pump) rebuild(ctx context.Context) error {
 		for f := range w.Frames() {
 			after = f.ID
 			switch f.Kind {
-			case KindSession, KindPaused, KindResumed: // the text goes on behind them
+			case KindSession, KindPaused, KindResumed, KindSeam: // the text goes on behind them
 			case KindText, KindReasoning:
 				if f.Kind != p.kind {
 					err = endText()
@@ -133,6 +136,7 @@ func (p *pump) rebuild(ctx context.Context) error {
 				p.again = append(p.again, text)
 				err = errors.Join(err, check(p.cut.Push(room[:0], text)))
 			default:
+				p.called = p.called || f.Kind == KindToolCall
 				err = endText()
 			}
 			if err != nil {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -68,11 +69,11 @@ func (m *Manager) adopt(ctx context.Context, id ID, rebuilds chan struct{}) erro
 	if err != nil {
 		return err
 	}
-	var source Source
-	if given := r.Info.Spec.Source; given.own() {
-		if source, err = given.open(nil); err != nil {
-			return err
-		}
+	source, err := r.Info.Spec.Source.open(m.opts.Upstreams)
+	if invalid, ok := errors.AsType[*InvalidError](err); ok { // it has another configuration by now
+		m.opts.Logger.Warn("session has lost its source", "session", id, "error", invalid)
+	} else if err != nil {
+		return err
 	}
 	s := newSession(m, r.Info, r.Last)
 	p := m.newPump(s, source, r)

@@ -35,10 +35,13 @@ type Status struct {
 	Last      FrameID
 	End       *End // nil until the session has ended
 	Usage     Usage
+	Timings   *Timings  // of an upstream
 	FirstText time.Time // zero until then
 	Ended     time.Time // zero until then
 	Readers   int
 	Producers map[string]uint64 // last sequence number of each; nil if there are none
+
+	lasting bool // it would go on after the end of the process
 }
 
 // A Session owns one text. Its methods may be called at the same time; one
@@ -49,8 +52,12 @@ type Session struct {
 	commands chan *command
 	gone     chan struct{} // closed when the pump has left
 	readers  atomic.Int64
-	seats    *quota // of the readers of all sessions
-	store    Store  // has the frames that log does not keep
+	// attention gets one when the first reader comes or the last one leaves;
+	// readUntil is when that was, in Unix nanoseconds.
+	attention chan struct{}
+	readUntil atomic.Int64
+	seats     *quota // of the readers of all sessions
+	store     Store  // has the frames that log does not keep
 
 	mu     sync.Mutex // guards the fields below; taken before the log's own
 	status Status
@@ -65,13 +72,14 @@ func (s *Session) Info() Info { return s.info }
 // newSession returns a session of m whose frames, up to last, are committed.
 func newSession(m *Manager, info Info, last FrameID) *Session {
 	return &Session{
-		info:     info,
-		log:      NewLog(last, m.opts.MaxLog),
-		commands: make(chan *command),
-		gone:     make(chan struct{}),
-		seats:    &m.readers,
-		store:    m.store,
-		asked:    time.Now(),
+		info:      info,
+		log:       NewLog(last, m.opts.MaxLog),
+		commands:  make(chan *command),
+		gone:      make(chan struct{}),
+		attention: make(chan struct{}, 1),
+		seats:     &m.readers,
+		store:     m.store,
+		asked:     time.Now(),
 	}
 }
 
@@ -91,6 +99,14 @@ func (s *Session) state() State {
 	return s.status.State
 }
 
+// lasts reports whether the session would go on after the end of the process,
+// or stands still anyway.
+func (s *Session) lasts() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status.lasting || s.status.State != Running
+}
+
 // Read returns a reader of the frames past after. Errors are *AheadError, and
 // ErrOverloaded when the relay has as many readers as it may.
 func (s *Session) Read(after FrameID) (*Reader, error) {
@@ -100,11 +116,24 @@ func (s *Session) Read(after FrameID) (*Reader, error) {
 	if !s.seats.take(1) {
 		return nil, ErrOverloaded
 	}
-	s.readers.Add(1)
+	if s.readers.Add(1) == 1 {
+		s.attend()
+	}
 	return newReader(s, after, func() {
-		s.readers.Add(-1)
+		s.readUntil.Store(time.Now().UnixNano())
+		if s.readers.Add(-1) == 0 {
+			s.attend()
+		}
 		s.seats.add(-1)
 	}), nil
+}
+
+// attend asks the pump to look at who reads.
+func (s *Session) attend() {
+	select {
+	case s.attention <- struct{}{}:
+	default:
+	}
 }
 
 // Finished reports whether after is the id of the terminal frame.

@@ -251,7 +251,7 @@ func TestKindsOfDeltas(t *testing.T) {
 		if got, want := string(frames[3].Data), `{"index":1,"name":"f\u2028","arguments":""}`; got != want {
 			t.Errorf("tool call = %s, want %s", got, want)
 		}
-		if got, want := string(frames[5].Data), `{"reason":"length","usage":{"input_tokens":0,"output_tokens":5,"source":"reported"}}`; got != want {
+		if got, want := string(frames[5].Data), `{"reason":"length","usage":{"input_tokens":0,"output_tokens":5,"source":"reported"},"timings":{"first_token_ms":0}}`; got != want {
 			t.Errorf("done = %s, want %s", got, want)
 		}
 		if got := join(frames); got != "It is so" {

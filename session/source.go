@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"unicode/utf8"
 )
 
 // A SourceType names what yields a session's text.
@@ -24,7 +23,9 @@ const (
 type SourceSpec struct {
 	Type SourceType
 
-	Text string // text
+	// Text is that of a text source, and what an upstream goes on from when its
+	// session continues another.
+	Text string
 
 	Prompt string // generate
 	Seed   uint64 // generate
@@ -70,8 +71,7 @@ type Position struct {
 type Continuer interface {
 	Source
 	// Continue yields, as Deltas does, what is to follow text, after a
-	// DeltaSeam. It need not be what would have followed. Of an empty text it
-	// is Deltas from the start.
+	// DeltaSeam. It need not be what would have followed.
 	Continue(ctx context.Context, text string) iter.Seq2[Delta, error]
 }
 
@@ -100,19 +100,19 @@ type Opener interface {
 const textPiece = 4 << 10
 
 // TextSource yields a text that is there already.
-func TextSource(text string) Source {
-	return ownSource(func(yield func(string) bool) {
+func TextSource(text string) Source { return ownSource(pieces(text)) }
+
+// pieces cuts a text into deltas.
+func pieces(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
 		for rest := text; len(rest) > 0; {
-			n := min(len(rest), textPiece)
-			for n < len(rest) && !utf8.RuneStart(rest[n]) {
-				n-- // so that whoever stops between two has whole characters
-			}
-			if !yield(rest[:n]) {
+			piece := rest[:cutAt(rest, textPiece)] // so that whoever stops between two has whole characters
+			if !yield(piece) {
 				return
 			}
-			rest = rest[n:]
+			rest = rest[len(piece):]
 		}
-	})
+	}
 }
 
 // GenerateSource yields the text of Generate.

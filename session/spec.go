@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -40,18 +41,72 @@ type Spec struct {
 	// Retain is how long the session stays readable after its end. Zero means
 	// Options.Retain, which is also the most.
 	Retain time.Duration
+	// OnPause is what becomes of an upstream while the session is paused; empty
+	// means Hold.
+	OnPause OnPause
+	// OnNoReader is what becomes of the session while nobody reads it. Zero
+	// fields mean those of Options.NoReader.
+	OnNoReader NoReader
+	// Continues is the session whose text this one goes on from; zero for none.
+	// The text is that of Source, and the beginning of this session's own.
+	Continues ID `json:",omitzero"`
 	// Metadata is the client's own; it comes back with the state.
 	Metadata map[string]string
 }
 
-func (s Spec) withDefaults(retain time.Duration) Spec {
-	if s.Unit == "" {
-		s.Unit = chunker.Token
-	}
-	if s.Retain == 0 {
-		s.Retain = retain
+// An OnPause says what becomes of an upstream while its session is paused.
+type OnPause string
+
+const (
+	// Hold reads it on, as far as there is room, and shows it after resume.
+	Hold OnPause = "hold"
+	// Release closes its connection, so that the model stops; resume asks it to
+	// go on from the text so far. One that has begun to call a tool is held: a
+	// part of a call cannot be gone on from.
+	Release OnPause = "release"
+)
+
+// A NoReader says what becomes of a session while nobody reads it.
+type NoReader struct {
+	Policy Policy
+	// After is how long nobody must have read it, from its creation on.
+	After time.Duration
+}
+
+// A Policy is what a NoReader does.
+type Policy string
+
+const (
+	// PolicyContinue goes on. An upstream does so within Options.MaxUnread and
+	// Options.MaxUnreadTime.
+	PolicyContinue Policy = "continue"
+	PolicyPause    Policy = "pause" // until somebody reads
+	PolicyStop     Policy = "stop"
+)
+
+// MaxNoReader bounds NoReader.After.
+const MaxNoReader = 24 * time.Hour
+
+// withDefaults fills in what s leaves open.
+func (s Spec) withDefaults(o Options) Spec {
+	s.Unit = cmp.Or(s.Unit, chunker.Token)
+	s.Retain = cmp.Or(s.Retain, o.Retain)
+	s.OnNoReader.Policy = cmp.Or(s.OnNoReader.Policy, o.NoReader.Policy)
+	s.OnNoReader.After = cmp.Or(s.OnNoReader.After, o.NoReader.After)
+	if s.Source.Type == SourceUpstream {
+		s.OnPause = cmp.Or(s.OnPause, Hold)
 	}
 	return s
+}
+
+func (n NoReader) validate() error {
+	switch {
+	case n.Policy != PolicyContinue && n.Policy != PolicyPause && n.Policy != PolicyStop:
+		return &InvalidError{"on_no_reader.policy", "must be one of continue, pause, stop"}
+	case n.After <= 0 || n.After > MaxNoReader:
+		return &InvalidError{"on_no_reader.after", fmt.Sprintf("must be more than 0s, up to %v", MaxNoReader)}
+	}
+	return nil
 }
 
 // An EncodingSource says why a session has its encoding.
@@ -97,6 +152,15 @@ func (s Spec) validate(retain time.Duration) error {
 	if s.Rate > 0 && s.Source.Type != SourceText && s.Source.Type != SourceGenerate {
 		return &InvalidError{"rate", "only the sources text and generate have one; a reader sets its own with ?pace"}
 	}
+	switch {
+	case s.OnPause != "" && s.Source.Type != SourceUpstream:
+		return &InvalidError{"on_pause", "only an upstream has it; any other source stands still"}
+	case s.OnPause != "" && s.OnPause != Hold && s.OnPause != Release:
+		return &InvalidError{"on_pause", "must be hold or release"}
+	}
+	if err := s.OnNoReader.validate(); err != nil {
+		return err
+	}
 	if s.Retain < 0 || s.Retain > retain {
 		return &InvalidError{"retain", fmt.Sprintf("must be 0s to %v", retain)}
 	}
@@ -129,6 +193,9 @@ func (s SourceSpec) validate() error {
 		if !bytes.HasPrefix(s.Messages, []byte("[")) {
 			return &InvalidError{"source.messages", "must be an array of messages"}
 		}
+		if len(s.Parameters) > 0 && !bytes.HasPrefix(s.Parameters, []byte("{")) {
+			return &InvalidError{"source.parameters", "must be an object"}
+		}
 	default:
 		return &InvalidError{"source.type", "must be one of text, generate, push, upstream"}
 	}
@@ -142,7 +209,7 @@ const sessionSize = 1 << 10
 // size is what the spec takes for as long as its session is there, in bytes.
 func (s Spec) size() int64 {
 	n := sessionSize + len(s.Source.Text) + len(s.Source.Prompt) + len(s.Source.Model)
-	n += 2 * len(s.Source.Messages) // once more in the request
+	n += 2 * (len(s.Source.Messages) + len(s.Source.Parameters)) // once more in the request
 	for key, value := range s.Metadata {
 		n += len(key) + len(value)
 	}

@@ -65,6 +65,18 @@ type Checkpoint struct {
 	HeldKind Kind
 	// Units is how many of them stand in text frames.
 	Units int64
+	// Cursor is the source's, behind all that stands in frames and in Held.
+	Cursor string
+	// Released says that the source was let go when the session was paused.
+	Released bool
+	// Unread says that the session is paused because nobody reads it.
+	Unread bool
+	// Output is how many tokens the model has written, by our own count, and
+	// Earlier how many of them before the last seam.
+	Output, Earlier int64
+	// FirstToken is how long the first token took, zero until it came, and
+	// Streaming for how long tokens have been coming.
+	FirstToken, Streaming time.Duration
 	// Producers holds the last sequence number of each.
 	Producers map[string]uint64
 	// Usage is the last that the source reported.
@@ -127,8 +139,8 @@ type Cursor struct {
 // frames that Read returns, which must not be changed: a store keeps none that
 // it is given, and what a caller does with its own is seen by nobody else.
 //
-// Records come without what their source was given (the Text, Prompt and
-// Messages of a SourceSpec), which only a session's owner needs: Acquire
+// Records come without what their source was given (the Text, Prompt,
+// Messages and Parameters of a SourceSpec), which only a session's owner needs: Acquire
 // alone returns it.
 //
 // A store that can be closed is closed by whoever opened it. Its methods then
@@ -213,7 +225,8 @@ type Store interface {
 // Clone returns a copy of r that shares nothing with it that can be changed.
 func (r Record) Clone() Record {
 	r.Info.Spec.Metadata = maps.Clone(r.Info.Spec.Metadata)
-	r.Info.Spec.Source.Messages = bytes.Clone(r.Info.Spec.Source.Messages)
+	given := &r.Info.Spec.Source
+	given.Messages, given.Parameters = bytes.Clone(given.Messages), bytes.Clone(given.Parameters)
 	r.Checkpoint = r.Checkpoint.Clone()
 	return r
 }
@@ -232,6 +245,6 @@ func (c Checkpoint) Clone() Checkpoint {
 // WithoutGiven returns r without what its source was given.
 func (r Record) WithoutGiven() Record {
 	given := &r.Info.Spec.Source
-	given.Text, given.Prompt, given.Messages = "", "", nil
+	given.Text, given.Prompt, given.Messages, given.Parameters = "", "", nil, nil
 	return r
 }

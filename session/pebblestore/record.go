@@ -26,7 +26,7 @@ import (
 //	if d.format >= 2 {
 //		c.New = d.varint()
 //	}
-const format = 1
+const format = 2
 
 var (
 	errCorrupt = errors.New("the store is damaged")
@@ -59,6 +59,8 @@ const (
 	hasUsage
 	hasInput
 	hasOutput
+	hasUpstream // since format 2
+	isReleased  // since format 2
 
 	hasAny = 1<<iota - 1
 )
@@ -77,6 +79,8 @@ func appendState(dst []byte, s *state) []byte {
 	set(hasUsage, c.Usage != session.Usage{})
 	set(hasInput, c.Usage.Input != nil)
 	set(hasOutput, c.Usage.Output != nil)
+	set(hasUpstream, c.Cursor != "" || c.Output != 0 || c.Earlier != 0 || c.FirstToken != 0 || c.Streaming != 0 || c.Unread)
+	set(isReleased, c.Released)
 
 	dst = append(dst, format, has)
 	dst = binary.AppendUvarint(dst, uint64(s.token))
@@ -108,7 +112,22 @@ func appendState(dst []byte, s *state) []byte {
 	if has&hasOutput != 0 {
 		dst = binary.AppendVarint(dst, *c.Usage.Output)
 	}
+	if has&hasUpstream != 0 {
+		dst = appendString(dst, c.Cursor)
+		dst = binary.AppendVarint(dst, c.Output)
+		dst = binary.AppendVarint(dst, c.Earlier)
+		dst = binary.AppendVarint(dst, int64(c.FirstToken))
+		dst = binary.AppendVarint(dst, int64(c.Streaming))
+		dst = append(dst, flag(c.Unread))
+	}
 	return dst
+}
+
+func flag(set bool) byte {
+	if set {
+		return 1
+	}
+	return 0
 }
 
 // parseState reads exactly what appendState writes.
@@ -153,6 +172,20 @@ func parseState(value []byte) (s state, err error) {
 	if has&hasOutput != 0 {
 		c.Usage.Output = new(d.varint())
 	}
+	if has&hasUpstream != 0 {
+		c.Cursor = d.string()
+		c.Output = d.varint()
+		c.Earlier = d.varint()
+		c.FirstToken = time.Duration(d.varint())
+		c.Streaming = time.Duration(d.varint())
+		unread := d.byte()
+		c.Unread = unread == 1
+		d.bad = d.bad || unread > 1
+	}
+	c.Released = has&isReleased != 0
+	if d.format < 2 && has&(hasUpstream|isReleased) != 0 {
+		d.bad = true
+	}
 	if has&^hasAny != 0 || s.token == 0 {
 		d.bad = true
 	}
@@ -176,7 +209,8 @@ type storedInfo struct {
 func appendInfo(dst []byte, in session.Info) ([]byte, error) {
 	dst = appendString(append(dst, format), string(in.Principal))
 	spec := in.Spec
-	spec.Source.Text, spec.Source.Prompt, spec.Source.Messages = "", "", nil
+	given := &spec.Source
+	given.Text, given.Prompt, given.Messages, given.Parameters = "", "", nil, nil
 	text, err := json.Marshal(storedInfo{
 		Created: in.Created.UnixMilli(), Spec: spec,
 		EncodingSource: in.EncodingSource, Unicode: in.Unicode, Generator: in.Generator, Size: in.Size,
@@ -195,7 +229,7 @@ func parseInfo(id session.ID, value []byte) (*info, error) {
 	if err := d.end(); err != nil {
 		return nil, fmt.Errorf("%w: the record of session %s…", err, short(id))
 	}
-	in.Spec.Source.Messages = nil // null in the JSON
+	in.Spec.Source.Messages, in.Spec.Source.Parameters = nil, nil // null in the JSON
 	return &info{session.Info{
 		ID: id, Principal: session.Principal(who), Created: time.UnixMilli(in.Created).UTC(), Spec: in.Spec,
 		EncodingSource: in.EncodingSource, Unicode: in.Unicode, Generator: in.Generator, Size: in.Size,
@@ -206,8 +240,9 @@ func appendGiven(dst []byte, given session.SourceSpec) []byte {
 	dst = append(dst, format)
 	dst = appendString(dst, given.Text)
 	dst = appendString(dst, given.Prompt)
-	if given.Messages != nil {
-		dst = appendString(dst, string(given.Messages))
+	for _, raw := range [...]json.RawMessage{given.Messages, given.Parameters} {
+		dst = append(dst, flag(raw != nil))
+		dst = appendString(dst, string(raw))
 	}
 	return dst
 }
@@ -215,9 +250,21 @@ func appendGiven(dst []byte, given session.SourceSpec) []byte {
 // parseGiven sets the fields of spec that appendGiven has kept.
 func parseGiven(value []byte, spec *session.SourceSpec) error {
 	d := newDecoder(value)
-	spec.Text, spec.Prompt, spec.Messages = d.string(), d.string(), nil
-	if len(d.rest) > 0 {
-		spec.Messages = append(json.RawMessage{}, d.string()...)
+	spec.Text, spec.Prompt, spec.Messages, spec.Parameters = d.string(), d.string(), nil, nil
+	if d.format < 2 {
+		if len(d.rest) > 0 {
+			spec.Messages = json.RawMessage(d.string())
+		}
+		return d.end()
+	}
+	for _, raw := range [...]*json.RawMessage{&spec.Messages, &spec.Parameters} {
+		there, text := d.byte(), d.string()
+		switch {
+		case there == 1:
+			*raw = json.RawMessage(text)
+		case there != 0 || text != "":
+			d.bad = true
+		}
 	}
 	return d.end()
 }

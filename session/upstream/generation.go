@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,10 +78,9 @@ func (g *generation) Deltas(ctx context.Context, from session.Position) iter.Seq
 func (g *generation) Continue(ctx context.Context, text string) iter.Seq2[session.Delta, error] {
 	return func(yield func(session.Delta, error) bool) {
 		q := g.question
-		if q.text = text; text != "" {
-			if q.by = g.provider.Continuation; q.by == "" {
-				q.by = g.provider.protocol.continuation(q.model)
-			}
+		q.text, q.by = text, session.ByAnew
+		if text != "" {
+			q.by = cmp.Or(g.provider.Continuation, g.provider.protocol.continuation(q.model))
 		}
 		g.run(ctx, q, "", yield)
 	}
@@ -220,7 +220,7 @@ func (g *generation) try(ctx context.Context, q question, d *decoder) error {
 	if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != p.protocol.mediaType() {
 		return &session.Failure{Code: CodeMalformed, Message: fmt.Sprintf("the provider answered with %q instead of a stream", kind)}
 	}
-	if q.text != "" && !d.seamed {
+	if q.by != "" && !d.seamed {
 		d.seamed = true
 		d.send(session.Delta{Kind: session.DeltaSeam, By: q.by})
 	}

@@ -53,7 +53,7 @@ type question struct {
 	messages   []message
 	parameters map[string]json.RawMessage
 	text       string               // that it is to go on from; empty for a new answer
-	by         session.Continuation // how, if there is text
+	by         session.Continuation // how; empty for a first answer
 }
 
 var providerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
