@@ -1,6 +1,7 @@
 package upstreamtest_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -87,5 +88,27 @@ func TestRefused(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// What clients send is read in the forms that each protocol allows.
+func TestForms(t *testing.T) {
+	for _, test := range []struct{ path, body, messages string }{
+		{"/v1/chat/completions", `{"model":"m","messages":[{"role":"system","content":"Be kind."},{"role":"user","content":[{"type":"text","text":"H"},{"type":"text","text":"i"}]}],"stream":true}`, "[{system Be kind.} {user Hi}]"},
+		{"/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":null}],"stream":true}`, "[{user Hi} {assistant }]"},
+		{"/v1/responses", `{"model":"m","instructions":"Be kind.","input":"Hi","stream":true}`, "[{system Be kind.} {user Hi}]"},
+		{"/openai/v1/responses", `{"model":"m","input":[{"type":"reasoning","id":"rs_1","summary":[]},{"type":"message","role":"user","content":[{"type":"input_text","text":"Hi"}]}],"stream":true}`, "[{user Hi}]"},
+		{"/v1/messages", `{"model":"m","system":[{"type":"text","text":"Be kind."}],"messages":[{"role":"user","content":"Hi"}],"max_tokens":9,"stream":true}`, "[{system Be kind.} {user Hi}]"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := upstreamtest.New(upstreamtest.Options{Default: upstreamtest.Behavior{Size: 3, Unit: upstreamtest.UTF16}})
+			status, got, err := overPipe(t, p).ask("POST", test.path, test.body)
+			if text := textOf(t, got); status != http.StatusOK || err != nil || text != upstreamtest.Text("Hi") {
+				t.Errorf("%s: status %d, error %v, text %q", test.body, status, err, text)
+			}
+			if found := fmt.Sprint(p.Requests()[0].Messages); found != test.messages {
+				t.Errorf("%s: messages = %s, want %s", test.body, found, test.messages)
+			}
+		})
 	}
 }
