@@ -74,7 +74,7 @@ func (p *pump) ask(ctx context.Context) iter.Seq2[Delta, error] {
 	case p.s.info.Spec.Continues != (ID{}) && p.check.Cursor == "" && goesOn != nil:
 		return func(yield func(Delta, error) bool) {
 			for piece := range pieces(given) {
-				if !yield(Delta{Kind: DeltaText, Text: piece}, nil) {
+				if !yield(Delta{Kind: deltaGiven, Text: piece}, nil) {
 					return
 				}
 			}
@@ -148,8 +148,11 @@ func (p *pump) drop() {
 	p.queue, p.queued, p.rest, p.drafts = nil, 0, "", nil
 }
 
-// deltaBroken is how the end of a source without DeltaFinish stands in the queue.
-const deltaBroken DeltaKind = 255
+// Kinds of deltas that no source yields.
+const (
+	deltaBroken DeltaKind = 255 - iota // how the end of a source without DeltaFinish stands in the queue
+	deltaGiven                         // Text: of the session that this one continues
+)
 
 func (d Delta) size() int {
 	return deltaSize + len(d.Text) + len(d.Call.ID) + len(d.Call.Name) + len(d.Call.Arguments) + len(d.Cursor)
@@ -158,7 +161,6 @@ func (d Delta) size() int {
 // A clock measures how the tokens of an upstream come.
 type clock struct {
 	check *Checkpoint
-	given int       // bytes of text that are to come before those of the upstream
 	asked time.Time // when it was asked
 	last  time.Time // when the last token came; zero if the time since is not its own
 }
@@ -169,15 +171,15 @@ func (c *clock) open() { c.asked, c.last = time.Now(), time.Time{} }
 func (c *clock) pass() { c.last = time.Time{} }
 
 func (c *clock) take(d Delta) {
-	if c.given > 0 {
-		c.given -= len(d.Text)
-		c.asked = time.Now()
-		return
-	}
-	if d.Kind != DeltaText && d.Kind != DeltaReasoning && d.Kind != DeltaToolCall {
-		return
-	}
 	at := time.Now()
+	switch d.Kind {
+	case deltaGiven:
+		c.asked = at
+		return
+	case DeltaText, DeltaReasoning, DeltaToolCall:
+	default:
+		return
+	}
 	if c.check.FirstToken == 0 {
 		c.check.FirstToken = max(at.Sub(c.asked).Truncate(time.Microsecond), time.Microsecond)
 	}

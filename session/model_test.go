@@ -1,0 +1,188 @@
+package session_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokenrelay/session"
+)
+
+// A model is a provider whose answer is always the same text, a word at a time.
+// It is the opener of its sources.
+type model struct {
+	words   []string
+	every   time.Duration // between two words
+	cursors bool          // its answers go on without a reader, from any cursor
+	by      session.Continuation
+
+	started atomic.Int64 // generations
+	open    atomic.Int64 // that run
+	still   atomic.Int64 // that are suspended
+
+	mu     sync.Mutex // guards the fields below
+	causes []error    // why contexts ended
+	from   []string   // texts and cursors that were to be gone on from
+}
+
+func newModel(words int, every time.Duration) *model {
+	m := &model{every: every, by: session.ByPrefill}
+	for i := range words {
+		m.words = append(m.words, fmt.Sprintf("word%d ", i))
+	}
+	return m
+}
+
+func (m *model) text() string { return strings.Join(m.words, "") }
+
+func (m *model) Open(session.SourceSpec) (session.Source, error) { return &answer{m: m}, nil }
+
+// ended returns why the contexts of all answers ended so far.
+func (m *model) ended() []error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.causes
+}
+
+func (m *model) asked() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.from
+}
+
+type answer struct {
+	m     *model
+	still bool
+}
+
+func (a *answer) Suspend(still bool) {
+	if still != a.still {
+		a.still = still
+		a.m.still.Add(map[bool]int64{true: 1, false: -1}[still])
+	}
+}
+
+func (a *answer) Deltas(ctx context.Context, from session.Position) iter.Seq2[session.Delta, error] {
+	at := 0
+	switch {
+	case from.Cursor != "":
+		at, _ = strconv.Atoi(from.Cursor)
+		a.m.note(from.Cursor)
+	case from.Bytes > 0:
+		return func(yield func(session.Delta, error) bool) { yield(session.Delta{}, session.ErrNotContinuable) }
+	default:
+		a.m.started.Add(1)
+	}
+	return a.m.say(ctx, at, "")
+}
+
+func (a *answer) Continue(ctx context.Context, text string) iter.Seq2[session.Delta, error] {
+	a.m.started.Add(1)
+	a.m.note(text)
+	return func(yield func(session.Delta, error) bool) {
+		by := a.m.by
+		if text == "" {
+			by = session.ByAnew
+		}
+		if !yield(session.Delta{Kind: session.DeltaSeam, By: by}, nil) {
+			return
+		}
+		at := 0
+		for ; at < len(a.m.words) && len(text) >= len(a.m.words[at]); at++ {
+			text = text[len(a.m.words[at]):]
+		}
+		a.m.say(ctx, at, text)(yield)
+	}
+}
+
+func (m *model) note(from string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.from = append(m.from, from)
+}
+
+// say yields the words from at on, but for given, which is there already.
+func (m *model) say(ctx context.Context, at int, given string) iter.Seq2[session.Delta, error] {
+	return func(yield func(session.Delta, error) bool) {
+		m.open.Add(1)
+		defer m.open.Add(-1)
+		for ; at < len(m.words); at++ {
+			select {
+			case <-time.After(m.every):
+			case <-ctx.Done():
+				m.mu.Lock()
+				m.causes = append(m.causes, context.Cause(ctx))
+				m.mu.Unlock()
+				yield(session.Delta{}, context.Cause(ctx))
+				return
+			}
+			d := session.Delta{Text: strings.TrimPrefix(m.words[at], given)}
+			if given = ""; m.cursors {
+				d.Cursor = strconv.Itoa(at + 1)
+			}
+			if !yield(d, nil) {
+				m.mu.Lock()
+				m.causes = append(m.causes, context.Cause(ctx))
+				m.mu.Unlock()
+				return
+			}
+		}
+		yield(session.Delta{Kind: session.DeltaFinish, Reason: session.ReasonStop}, nil)
+	}
+}
+
+// Words as they come: a prefix of them is always the text so far.
+func sofar(t *testing.T, s *session.Session) string {
+	t.Helper()
+	synctest.Wait()
+	last := s.Status().Last
+	frames, err := read(t, s, 0, func(f session.Frame) bool { return f.ID == last })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return join(frames)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// frame returns the first frame of a kind.
+func frame(t *testing.T, frames []session.Frame, kind session.Kind) session.Frame {
+	t.Helper()
+	for _, f := range frames {
+		if f.Kind == kind {
+			return f
+		}
+	}
+	t.Fatalf("no %s in %s", kind, kinds(frames))
+	return session.Frame{}
+}
+
+func payload[T any](t *testing.T, f session.Frame) (v T) {
+	t.Helper()
+	if err := json.Unmarshal(f.Data, &v); err != nil {
+		t.Fatalf("%s %s: %v", f.Kind, f.Data, err)
+	}
+	return v
+}
+
+// gone is a provider that has no answer any more.
+type gone struct{}
+
+func (gone) Open(session.SourceSpec) (session.Source, error) { return gone{}, nil }
+
+func (gone) Deltas(context.Context, session.Position) iter.Seq2[session.Delta, error] {
+	return func(yield func(session.Delta, error) bool) { yield(session.Delta{}, session.ErrNotContinuable) }
+}
