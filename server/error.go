@@ -35,6 +35,9 @@ const (
 	codeEnded       code = "session_ended"
 	codePaused      code = "session_paused"
 	codeNotPush     code = "not_a_push_session"
+	codeNotUpstream code = "not_an_upstream_session"
+	codeNotEnded    code = "session_not_ended"
+	codeToolCall    code = "tool_call_begun"
 	codeOrder       code = "append_out_of_order"
 	codeExpired     code = "session_expired"
 	codeDeleted     code = "session_deleted"
@@ -67,6 +70,9 @@ var statuses = map[code]int{
 	codeEnded:       http.StatusConflict,
 	codePaused:      http.StatusConflict,
 	codeNotPush:     http.StatusConflict,
+	codeNotUpstream: http.StatusConflict,
+	codeNotEnded:    http.StatusConflict,
+	codeToolCall:    http.StatusConflict,
 	codeOrder:       http.StatusConflict,
 	codeExpired:     http.StatusGone,
 	codeDeleted:     http.StatusGone,
@@ -147,6 +153,12 @@ func problemOf(err error) problem {
 		p.Code = codePaused
 	case errors.Is(err, session.ErrNotPush):
 		p.Code = codeNotPush
+	case errors.Is(err, session.ErrNotUpstream):
+		p.Code = codeNotUpstream
+	case errors.Is(err, session.ErrNotEnded):
+		p.Code = codeNotEnded
+	case errors.Is(err, session.ErrToolCall):
+		p.Code = codeToolCall
 	case errors.Is(err, session.ErrFull):
 		p.Code = codeFull
 	case errors.Is(err, session.ErrOverloaded):

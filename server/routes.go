@@ -43,6 +43,7 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/sessions/:id/resume", s.resume, noQuery},
 		{"POST", "/v1/sessions/:id/stop", s.stop, noQuery},
 		{"POST", "/v1/sessions/:id/finish", s.finish, noQuery},
+		{"POST", "/v1/sessions/:id/continue", s.goOn, noQuery},
 		{"GET", "/v1/models", s.models, noQuery},
 		{"GET", "/healthz", s.healthz, noQuery},
 		{"HEAD", "/healthz", s.healthz, noQuery},

@@ -24,16 +24,24 @@ const (
 
 // A createRequest is the body of a create.
 type createRequest struct {
-	Source   json.RawMessage    `json:"source"`
-	Unit     chunker.Unit       `json:"unit"`
-	Encoding string             `json:"encoding"`
-	Rate     float64            `json:"rate"`
-	Retain   string             `json:"retain"`
-	Metadata map[string]*string `json:"metadata"`
+	Source     json.RawMessage    `json:"source"`
+	Unit       chunker.Unit       `json:"unit"`
+	Encoding   string             `json:"encoding"`
+	Rate       float64            `json:"rate"`
+	OnPause    session.OnPause    `json:"on_pause"`
+	OnNoReader noReaderBody       `json:"on_no_reader"`
+	Retain     string             `json:"retain"`
+	Metadata   map[string]*string `json:"metadata"`
+}
+
+// A noReaderBody is a session.NoReader as clients write and see it.
+type noReaderBody struct {
+	Policy session.Policy `json:"policy"`
+	After  string         `json:"after"`
 }
 
 func (r createRequest) spec() (session.Spec, error) {
-	spec := session.Spec{Unit: r.Unit, Encoding: r.Encoding, Rate: r.Rate}
+	spec := session.Spec{Unit: r.Unit, Encoding: r.Encoding, Rate: r.Rate, OnPause: r.OnPause}
 	for key, value := range r.Metadata {
 		if value == nil {
 			return spec, &session.InvalidError{Field: "metadata", Reason: "holds text only"}
@@ -43,16 +51,28 @@ func (r createRequest) spec() (session.Spec, error) {
 		}
 		spec.Metadata[key] = *value
 	}
-	if r.Retain != "" {
-		retain, err := time.ParseDuration(r.Retain)
-		if err != nil || retain <= 0 {
-			return spec, &session.InvalidError{Field: "retain", Reason: `must be a duration such as "24h" or "90s"`}
-		}
-		spec.Retain = retain
-	}
+	spec.OnNoReader.Policy = r.OnNoReader.Policy
 	var err error
+	if spec.OnNoReader.After, err = duration("on_no_reader.after", r.OnNoReader.After, "5m"); err != nil {
+		return spec, err
+	}
+	if spec.Retain, err = duration("retain", r.Retain, "24h"); err != nil {
+		return spec, err
+	}
 	spec.Source, err = decodeSource(r.Source)
 	return spec, err
+}
+
+// duration reads a field, 0 if it is absent.
+func duration(field, value, example string) (time.Duration, error) {
+	if value == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil || d <= 0 {
+		return 0, &session.InvalidError{Field: field, Reason: fmt.Sprintf("must be a duration such as %q or \"90s\"", example)}
+	}
+	return d, nil
 }
 
 // A sourceRequest is the source of a create. Each type has fields of its own.
@@ -95,11 +115,12 @@ func decodeSource(data json.RawMessage) (spec session.SourceSpec, err error) {
 	case session.SourceUpstream:
 		var r struct {
 			sourceRequest
-			Model    string          `json:"model"`
-			Messages json.RawMessage `json:"messages"`
+			Model      string          `json:"model"`
+			Messages   json.RawMessage `json:"messages"`
+			Parameters json.RawMessage `json:"parameters"`
 		}
 		err = decodeStrict(data, &r, "source")
-		spec.Model, spec.Messages = r.Model, r.Messages
+		spec.Model, spec.Messages, spec.Parameters = r.Model, r.Messages, r.Parameters
 	case session.SourcePush:
 		err = decodeStrict(data, &head, "source")
 	}
@@ -107,12 +128,8 @@ func decodeSource(data json.RawMessage) (spec session.SourceSpec, err error) {
 }
 
 func (s *Server) create(c *gin.Context) error {
-	if s.isDraining() {
-		return session.ErrShutdown
-	}
-	if c.Request.Header["Idempotency-Key"] != nil {
-		// Ignoring it would break the promise that it asks for.
-		return &requestError{codeParameter, "the header Idempotency-Key is not known yet"}
+	if err := s.takesSessions(c); err != nil {
+		return err
 	}
 	var request createRequest
 	if err := s.decode(c, &request); err != nil {
@@ -126,6 +143,41 @@ func (s *Server) create(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	return renderCreated(c, created)
+}
+
+// goOn makes a session that continues the one that the route names.
+func (s *Server) goOn(c *gin.Context) error {
+	if err := s.takesSessions(c); err != nil {
+		return err
+	}
+	id, ok := session.ParseID(c.Param("id"))
+	if !ok {
+		return session.ErrNotFound
+	}
+	if err := s.decode(c, &struct{}{}); err != nil {
+		return err
+	}
+	created, err := s.opts.Manager.Continue(c.Request.Context(), principal(c), id)
+	if err != nil {
+		return err
+	}
+	return renderCreated(c, created)
+}
+
+// takesSessions returns nil, or why the request cannot make a session.
+func (s *Server) takesSessions(c *gin.Context) error {
+	if s.isDraining() {
+		return session.ErrShutdown
+	}
+	if c.Request.Header["Idempotency-Key"] != nil {
+		// Ignoring it would break the promise that it asks for.
+		return &requestError{codeParameter, "the header Idempotency-Key is not known yet"}
+	}
+	return nil
+}
+
+func renderCreated(c *gin.Context, created *session.Session) error {
 	c.Header("Location", pathOf(created.Info().ID))
 	return render(c, http.StatusCreated, bodyOf(created))
 }
@@ -333,10 +385,14 @@ type sessionBody struct {
 	EncodingSource session.EncodingSource `json:"encoding_source,omitempty"`
 	Unicode        string                 `json:"unicode,omitempty"` // version of the tables that decide where a unit ends
 	Rate           float64                `json:"rate,omitempty"`
+	OnPause        session.OnPause        `json:"on_pause,omitempty"` // of an upstream
+	OnNoReader     noReaderBody           `json:"on_no_reader"`
+	Continues      session.ID             `json:"continues,omitzero"` // the session whose text this one begins with
 	LastEventID    session.FrameID        `json:"last_event_id"`
 	EventsURL      string                 `json:"events_url"`
 	TextURL        string                 `json:"text_url"`
-	Reason         string                 `json:"reason,omitempty"` // once it has ended
+	Reason         string                 `json:"reason,omitempty"`          // once it has ended
+	ProviderReason string                 `json:"provider_reason,omitempty"` // the provider's own word for it
 	Error          *session.Failure       `json:"error,omitempty"`
 	Usage          session.Usage          `json:"usage"`
 	Timings        timingsBody            `json:"timings"`
@@ -356,6 +412,8 @@ type timingsBody struct {
 	Created   time.Time  `json:"created"`
 	FirstText *time.Time `json:"first_text,omitempty"`
 	Ended     *time.Time `json:"ended,omitempty"`
+
+	*session.Timings // of an upstream
 }
 
 func bodyOf(from *session.Session) sessionBody {
@@ -369,18 +427,21 @@ func bodyOf(from *session.Session) sessionBody {
 		EncodingSource: info.EncodingSource,
 		Unicode:        info.Unicode,
 		Rate:           info.Spec.Rate,
+		OnPause:        info.Spec.OnPause,
+		OnNoReader:     noReaderBody{info.Spec.OnNoReader.Policy, info.Spec.OnNoReader.After.String()},
+		Continues:      info.Spec.Continues,
 		LastEventID:    status.Last,
 		EventsURL:      pathOf(info.ID) + "/events",
 		TextURL:        pathOf(info.ID) + "/text",
 		Usage:          status.Usage,
-		Timings:        timingsBody{info.Created, moment(status.FirstText), moment(status.Ended)},
+		Timings:        timingsBody{info.Created, moment(status.FirstText), moment(status.Ended), status.Timings},
 		Readers:        status.Readers,
 		Producers:      status.Producers,
 		Retain:         info.Spec.Retain.String(),
 		Metadata:       info.Spec.Metadata,
 	}
 	if status.End != nil {
-		body.Reason, body.Error = status.End.Reason, status.End.Error
+		body.Reason, body.ProviderReason, body.Error = status.End.Reason, status.End.Own, status.End.Error
 	}
 	return body
 }
