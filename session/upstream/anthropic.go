@@ -19,6 +19,6 @@ func (anthropic) authorize(h http.Header, key string) { h.Set("Authorization", "
 
 func (anthropic) continuation(string) session.Continuation { return session.ByMessage }
 
-func (anthropic) fields(q question) (map[string]any, error) { return nil, errors.ErrUnsupported }
+func (anthropic) fields(q question) (map[string]any, error) { return map[string]any{}, nil }
 
 func (anthropic) read(body io.Reader, d *decoder) error { return errors.ErrUnsupported }

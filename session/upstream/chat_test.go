@@ -1,22 +1,16 @@
 package upstream_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"tokenrelay/session"
-	"tokenrelay/session/memstore"
 	"tokenrelay/session/sessiontest"
 	"tokenrelay/session/upstream"
 )
@@ -37,89 +31,10 @@ func delta(fields string) string {
 	return `{"choices":[{"index":0,"delta":{` + fields + `},"finish_reason":null}]}`
 }
 
-// stream is the events of chunks.
-func stream(chunks ...string) string {
-	var s strings.Builder
-	for _, c := range chunks {
-		s.WriteString("data: " + c + "\n\n")
-	}
-	return s.String()
-}
-
 // whole is an answer that has all a good answer has.
 var whole = stream(role, content(`"Hel"`), content(`"lo 👋"`), stop, usage, farewell)
 
 const wholeText = "Hello 👋"
-
-// answer gives body as a stream; cut says that the connection breaks after it.
-func answer(body string, cut bool) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
-		io.WriteString(w, body)
-		if cut {
-			w.(http.Flusher).Flush()
-			panic(http.ErrAbortHandler)
-		}
-	}
-}
-
-func open(t *testing.T, set *upstream.Set) session.Source {
-	t.Helper()
-	source, err := set.Open(session.SourceSpec{Type: session.SourceUpstream, Model: "p/m", Messages: json.RawMessage(`[{"role":"user","content":"Hi"}]`)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return source
-}
-
-// deltas returns what the source yields, one line each. Text that follows
-// text joins it, if join is set.
-func deltas(t *testing.T, source session.Source, join bool) (got []string) {
-	t.Helper()
-	for d, err := range source.Deltas(t.Context(), session.Position{}) {
-		got = append(got, show(d, err))
-		if n := len(got); join && n > 1 && strings.HasPrefix(got[n-2], "text ") {
-			if more, ok := strings.CutPrefix(got[n-1], "text "); ok {
-				got = append(got[:n-2], got[n-2]+more)
-			}
-		}
-	}
-	return got
-}
-
-func show(d session.Delta, err error) string {
-	if failure, ok := errors.AsType[*session.Failure](err); ok {
-		return "failure " + failure.Code + ": " + failure.Message
-	}
-	if err != nil {
-		return "error " + err.Error()
-	}
-	number := func(n *int64) string {
-		if n == nil {
-			return "-"
-		}
-		return fmt.Sprint(*n)
-	}
-	switch d.Kind {
-	case session.DeltaText:
-		return "text " + d.Text
-	case session.DeltaReasoning:
-		return "reasoning " + d.Text
-	case session.DeltaToolCall:
-		return "tool " + string(d.Data)
-	case session.DeltaUsage:
-		return fmt.Sprintf("usage %s %s %s", number(d.Usage.Input), number(d.Usage.Output), d.Usage.Source)
-	case session.DeltaFinish:
-		return "finish " + d.Reason
-	}
-	return fmt.Sprintf("unknown %+v", d)
-}
-
-const (
-	truncated = "failure upstream_truncated: the provider's stream ended before its end marker"
-	brokenOff = "failure upstream_truncated: the provider's stream broke off"
-	notJSON   = "failure upstream_malformed: the provider sent a chunk that is not JSON of its protocol"
-)
 
 func TestStream(t *testing.T) {
 	for _, test := range []struct {
@@ -150,11 +65,11 @@ func TestStream(t *testing.T) {
 			want: []string{"finish stop"}},
 
 		{name: "cut", body: stream(content(`"a"`)), cut: true,
-			want: []string{"text a", brokenOff}},
+			want: []string{"text a", truncated}},
 		{name: "cut in an event", body: stream(content(`"a"`)) + `data: {"choices":[{"del`, cut: true,
-			want: []string{"text a", brokenOff}},
+			want: []string{"text a", truncated}},
 		{name: "cut before the first event", cut: true,
-			want: []string{brokenOff}},
+			want: []string{truncated}},
 		{name: "end before the finish reason", body: stream(content(`"a"`)),
 			want: []string{"text a", truncated}},
 		{name: "end in the event of the finish reason", body: strings.TrimSuffix(stream(content(`"a"`), stop), "\n"),
@@ -191,7 +106,7 @@ func TestStream(t *testing.T) {
 		{name: "chunk is another JSON", body: stream(`{"choices":{"a":1}}`), want: []string{notJSON}},
 		{name: "chunk is empty", body: "data:\n\n", want: []string{notJSON}},
 		{name: "content is no string", body: stream(content(`{"text":"a"}`)),
-			want: []string{"failure upstream_malformed: the provider sent a chunk whose text is not a string"}},
+			want: []string{"failure upstream_malformed: the provider sent a text that is not a string"}},
 		{name: "arguments are no string", body: stream(delta(`"tool_calls":[{"index":0,"function":{"arguments":{}}}]`)),
 			want: []string{"failure upstream_malformed: the provider sent a tool call whose arguments are not a string"}},
 
@@ -217,18 +132,17 @@ func TestStream(t *testing.T) {
 			delta(`"tool_calls":[{"index":0,"function":{"arguments":"1}"}},{"index":1,"id":"y","function":{"name":"g","arguments":"{}"}}]`),
 			`{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}`, farewell),
 			want: []string{
-				`tool {"index":0,"id":"x","name":"f","arguments":""}`,
-				`tool {"index":0,"arguments":"{\"a\":"}`,
-				`tool {"index":0,"arguments":"1}"}`,
-				`tool {"index":1,"id":"y","name":"g","arguments":"{}"}`,
+				"tool 0 x f ",
+				`tool 0 - - {"a":`,
+				"tool 0 - - 1}",
+				"tool 1 y g {}",
 				"finish tool_calls"}},
 		{name: "tool calls keep their halves apart", body: stream(
 			delta(`"tool_calls":[{"index":0,"function":{"arguments":"\ud83d"}}]`),
 			delta(`"tool_calls":[{"index":1,"function":{"arguments":"b\ud83d"}}]`),
 			delta(`"tool_calls":[{"index":0,"function":{"arguments":"\ude00"}}]`), stop),
 			want: []string{
-				`tool {"index":0,"arguments":""}`, `tool {"index":1,"arguments":"b"}`,
-				`tool {"index":0,"arguments":"😀"}`, `tool {"index":1,"arguments":"` + "\ufffd" + `"}`,
+				"tool 1 - - b", "tool 0 - - 😀", "tool 1 - - \ufffd",
 				"finish stop"}},
 
 		{name: "keep-alives", body: ": ka\n\n" + stream(content(`"a"`)) + ": OPENROUTER PROCESSING\n\n: ka\n" + stream(content(`"b"`)) + ":\n\n" + stream(stop, farewell),
@@ -267,7 +181,7 @@ func TestStream(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				got := deltas(t, open(t, newSet(t, upstream.Options{}, answer(test.body, test.cut))), false)
+				got := deltas(t, open(t, newSet(t, upstream.Config{Limits: once}, upstream.Options{}, answer(test.body, test.cut))), false)
 				if !slices.Equal(got, test.want) {
 					t.Errorf("got  %q\nwant %q", got, test.want)
 				}
@@ -283,7 +197,7 @@ func TestStreamCutAnywhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var at int
 		var cut bool
-		set := newSet(t, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) { answer(whole[:at], cut)(w, r) })
+		set := newSet(t, upstream.Config{}, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) { answer(whole[:at], cut)(w, r) })
 		source := open(t, set)
 		for at = range len(whole) + 1 {
 			for _, cut = range []bool{false, true} {
@@ -305,7 +219,7 @@ func TestStreamInPieces(t *testing.T) {
 	body := strings.ReplaceAll(whole, "\n", "\r\n")
 	synctest.Test(t, func(t *testing.T) {
 		var at int
-		set := newSet(t, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) {
+		set := newSet(t, upstream.Config{}, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/event-stream")
 			for _, piece := range []string{body[:at], body[at:]} {
 				io.WriteString(w, piece)
@@ -322,51 +236,11 @@ func TestStreamInPieces(t *testing.T) {
 	})
 }
 
-func TestLargeToolCall(t *testing.T) {
-	// Each byte of a control character takes six on the wire.
-	arguments := strings.Repeat("\x01", 30<<10) + strings.Repeat("😀", 10<<10) + strings.Repeat("\u2028", 10<<10)
-	raw, err := json.Marshal(arguments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body := stream(delta(`"tool_calls":[{"index":3,"id":"x","function":{"name":"f","arguments":`+string(raw)+`}}]`), stop)
-	synctest.Test(t, func(t *testing.T) {
-		var got strings.Builder
-		n := 0
-		for d, err := range open(t, newSet(t, upstream.Options{}, answer(body, false))).Deltas(t.Context(), session.Position{}) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d.Kind != session.DeltaToolCall {
-				continue
-			}
-			if size := len(session.Frame{ID: session.MaxFrameID, Kind: session.KindToolCall, Data: d.Data}.AppendWire(nil)); size > session.MaxFrame {
-				t.Errorf("delta %d is %d bytes on the wire, more than %d", n, size, session.MaxFrame)
-			}
-			var call struct {
-				Index               int
-				ID, Name, Arguments string
-			}
-			if err := json.Unmarshal(d.Data, &call); err != nil {
-				t.Fatal(err)
-			}
-			if first := n == 0; call.Index != 3 || (call.ID == "x") != first || (call.Name == "f") != first {
-				t.Errorf("delta %d is of call %d, %q, %q", n, call.Index, call.ID, call.Name)
-			}
-			got.WriteString(call.Arguments)
-			n++
-		}
-		if got.String() != arguments {
-			t.Errorf("%d deltas give %d bytes of arguments, want %d, or other ones", n, got.Len(), len(arguments))
-		}
-	})
-}
-
 func TestRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		set := newSet(t, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) {
+		set := newSet(t, upstream.Config{}, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
-			want := `{"model":"org/m:free","messages":[{"role":"user","content":"Hi","x":1.50}],"stream":true,"stream_options":{"include_usage":true}}`
+			want := `{"messages":[{"content":"Hi","role":"user","x":1.50}],"model":"org/m:free","stream":true,"stream_options":{"include_usage":true}}`
 			if string(body) != want {
 				t.Errorf("body\n got %s\nwant %s", body, want)
 			}
@@ -387,75 +261,6 @@ func TestRequest(t *testing.T) {
 			t.Fatal(err)
 		}
 		deltas(t, source, false)
-	})
-}
-
-// Stopping a session closes the provider's connection, so that the model stops.
-func TestStopReachesProvider(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		gone := make(chan time.Time, 1)
-		set := newSet(t, upstream.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Type", "text/event-stream")
-			io.WriteString(w, stream(content(`"a"`)))
-			w.(http.Flusher).Flush()
-			<-r.Context().Done()
-			gone <- time.Now()
-		})
-		manager, err := session.NewManager(memstore.New(), session.Options{Upstreams: set})
-		if err != nil {
-			t.Fatal(err)
-		}
-		go manager.Run(t.Context())
-		s, err := manager.Create(t.Context(), session.Anonymous, session.Spec{
-			Unit:   "rune",
-			Source: session.SourceSpec{Type: session.SourceUpstream, Model: "p/m", Messages: json.RawMessage(`[{}]`)},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		if text := sessiontest.Text(t, s); text != "a" {
-			t.Fatalf("text before the stop is %q, want %q", text, "a")
-		}
-		start := time.Now()
-		if err := s.Stop(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if took := (<-gone).Sub(start); took != 0 {
-			t.Errorf("the provider saw it after %v, want at once", took)
-		}
-		if state := s.Status().State; state != session.Stopped {
-			t.Errorf("state %s, want %s", state, session.Stopped)
-		}
-		if log.Len() > 0 {
-			t.Errorf("a stop is nothing that went wrong, but was logged:\n%s", &log)
-		}
-	})
-}
-
-// A broken stream is a failed session with the provider's reason.
-func TestFailureReachesSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		manager, err := session.NewManager(memstore.New(), session.Options{Upstreams: newSet(t, upstream.Options{}, answer(stream(content(`"a\ud83d"`)), true))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		go manager.Run(t.Context())
-		s, err := manager.Create(t.Context(), session.Anonymous, session.Spec{
-			Source: session.SourceSpec{Type: session.SourceUpstream, Model: "m", Messages: json.RawMessage(`[{}]`)},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		status := s.Status()
-		if status.State != session.Failed || status.End.Error == nil || status.End.Error.Code != upstream.CodeTruncated {
-			t.Errorf("status %+v, want failed with %s", status, upstream.CodeTruncated)
-		}
-		if text := sessiontest.Text(t, s); text != "a" {
-			t.Errorf("text %q, want %q", text, "a")
-		}
 	})
 }
 

@@ -25,21 +25,40 @@ type decoder struct {
 	own      string // the provider's word for it
 
 	cursor     string // behind all that has been yielded
-	next       string // behind the event that is being decoded
+	before     string // behind the event before the one that is being decoded
+	next       string // behind that
 	holdHalves bool   // text that ends in half a character waits for the rest: no cursor stands between
 	skip       string // what the beginning of the text need not repeat
-	seamed     bool   // a seam has been yielded
 	bytes      int64  // of all bodies
+
+	seam   session.Continuation // how what comes was asked for; empty for a first answer
+	seamed bool                 // that has been yielded
 
 	input, output *int64 // tokens, as reported so far
 
 	texts     halves
 	reasoning halves
-	arguments map[int]*halves // of each tool call
+	calls     map[int]*callDecoder
+}
+
+// A callDecoder is what is known of a tool call.
+type callDecoder struct {
+	arguments halves
+	id, name  bool // have been yielded
+}
+
+// begin is for each body: what the one before held back is not completed by
+// it. end ends it.
+func (d *decoder) begin(by session.Continuation, end func()) {
+	d.seam, d.end, d.before, d.next = by, end, "", ""
+	d.texts, d.reasoning, d.calls = halves{}, halves{}, nil
+	if d.cursor == "" {
+		d.input, d.output = nil, nil
+	}
 }
 
 // at says behind which place of the answer the deltas of the next event stand.
-func (d *decoder) at(cursor string) { d.next = cursor }
+func (d *decoder) at(cursor string) { d.before, d.next = d.next, cursor }
 
 // text takes a piece of the text.
 func (d *decoder) text(raw json.RawMessage) error {
@@ -50,7 +69,7 @@ func (d *decoder) text(raw json.RawMessage) error {
 	if text == "" {
 		return nil
 	}
-	d.endReasoning()
+	d.endHeld(false)
 	d.sendText(text)
 	return nil
 }
@@ -80,22 +99,34 @@ func (d *decoder) think(raw json.RawMessage) error {
 	return nil
 }
 
-// call takes a fragment of a tool call.
+// call takes a fragment of a tool call. Some providers repeat id and name in
+// each.
 func (d *decoder) call(index int, id, name string, arguments json.RawMessage) error {
-	if d.arguments == nil {
-		d.arguments = make(map[int]*halves)
+	if d.calls == nil {
+		d.calls = make(map[int]*callDecoder)
 	}
-	of := d.arguments[index]
-	if of == nil {
-		of = new(halves)
-		d.arguments[index] = of
+	c := d.calls[index]
+	if c == nil {
+		c = new(callDecoder)
+		d.calls[index] = c
 	}
-	text, err := d.decode(of, arguments)
+	text, err := d.decode(&c.arguments, arguments)
 	if err != nil {
 		return malformed("a tool call whose arguments are not a string")
 	}
-	if text != "" || id != "" || name != "" {
-		d.send(session.Delta{Kind: session.DeltaToolCall, Call: session.ToolCall{Index: index, ID: id, Name: name, Arguments: text}})
+	call := session.ToolCall{Index: index, Arguments: text}
+	if id != "" && !c.id {
+		call.ID, c.id = id, true
+	}
+	if name != "" && !c.name {
+		call.Name, c.name = name, true
+	}
+	if call != (session.ToolCall{Index: index}) {
+		d.watch.token()
+		if d.holdHalves {
+			d.settle(&c.arguments)
+		}
+		d.send(session.Delta{Kind: session.DeltaToolCall, Call: call})
 	}
 	return nil
 }
@@ -104,6 +135,9 @@ func (d *decoder) call(index int, id, name string, arguments json.RawMessage) er
 // before; nil is what it does not.
 func (d *decoder) usage(input, output *int64) {
 	d.input, d.output = cmp.Or(input, d.input), cmp.Or(output, d.output)
+	if d.holdHalves {
+		d.endHeld(true)
+	}
 	if d.input != nil || d.output != nil {
 		d.send(session.Delta{Kind: session.DeltaUsage, Usage: session.Usage{Input: d.input, Output: d.output, Source: session.UsageReported}})
 	}
@@ -111,7 +145,7 @@ func (d *decoder) usage(input, output *int64) {
 
 // mark notes that the provider's answer can be read on from here.
 func (d *decoder) mark() {
-	if d.next != "" && d.next != d.cursor {
+	if d.next != "" && d.next != d.cursor && !d.holds() {
 		d.send(session.Delta{Kind: session.DeltaCursor})
 	}
 }
@@ -128,30 +162,49 @@ func (d *decoder) ends(reason string, own map[string]string) {
 
 // finish yields what was held back, and the end.
 func (d *decoder) finish() {
-	d.endReasoning()
-	d.endText()
-	d.endCalls()
+	d.endHeld(true)
 	d.send(session.Delta{Kind: session.DeltaFinish, Reason: d.reason, Own: d.own})
 }
 
-func (d *decoder) endReasoning() {
+// endHeld yields what was held back of the reasoning, which ends where text
+// begins, or of all. It came before the event that is being decoded.
+func (d *decoder) endHeld(all bool) {
+	if !d.holds() {
+		return
+	}
+	next := d.next
+	d.next = d.before
 	if rest := d.reasoning.end(); rest != "" {
 		d.send(session.Delta{Kind: session.DeltaReasoning, Text: rest})
 	}
-}
-
-func (d *decoder) endText() {
-	if rest := d.texts.end(); rest != "" {
-		d.sendText(rest)
-	}
-}
-
-func (d *decoder) endCalls() {
-	for _, index := range slices.Sorted(maps.Keys(d.arguments)) {
-		if rest := d.arguments[index].end(); rest != "" {
-			d.send(session.Delta{Kind: session.DeltaToolCall, Call: session.ToolCall{Index: index, Arguments: rest}})
+	if all {
+		d.sendText(d.texts.end())
+		for _, index := range slices.Sorted(maps.Keys(d.calls)) {
+			if rest := d.calls[index].arguments.end(); rest != "" {
+				d.send(session.Delta{Kind: session.DeltaToolCall, Call: session.ToolCall{Index: index, Arguments: rest}})
+			}
 		}
 	}
+	d.next = next
+}
+
+// settle yields what was held back of anything but of: what comes next has a
+// cursor, which must not stand behind it.
+func (d *decoder) settle(of *halves) {
+	goesOn := *of
+	*of = halves{}
+	d.endHeld(true)
+	*of = goesOn
+}
+
+// holds reports whether half a character waits for the rest of it.
+func (d *decoder) holds() bool {
+	for _, c := range d.calls {
+		if c.arguments.high != "" {
+			return true
+		}
+	}
+	return d.texts.high != "" || d.reasoning.high != ""
 }
 
 // decode decodes the next piece of what of is for.
@@ -162,6 +215,7 @@ func (d *decoder) decode(of *halves, raw json.RawMessage) (string, error) {
 	}
 	d.watch.token()
 	if d.holdHalves {
+		d.settle(of)
 		text, of.before = of.before+text, ""
 		if of.high != "" {
 			of.before, text = text, ""
@@ -171,8 +225,9 @@ func (d *decoder) decode(of *halves, raw json.RawMessage) (string, error) {
 }
 
 func (d *decoder) send(delta session.Delta) {
-	if d.left {
-		return
+	if d.seam != "" && !d.seamed {
+		d.seamed = true
+		d.pass(session.Delta{Kind: session.DeltaSeam, By: d.seam})
 	}
 	if d.next != "" {
 		d.cursor, delta.Cursor = d.next, d.next
@@ -180,6 +235,13 @@ func (d *decoder) send(delta session.Delta) {
 	switch delta.Kind {
 	case session.DeltaText, session.DeltaReasoning, session.DeltaToolCall:
 		d.begun = true
+	}
+	d.pass(delta)
+}
+
+func (d *decoder) pass(delta session.Delta) {
+	if d.left {
+		return
 	}
 	// What takes the deltas may wait for long: that is not the provider's silence.
 	d.watch.hold(true)

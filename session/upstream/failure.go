@@ -45,13 +45,18 @@ func (r *refusal) Error() string { return r.failure.Error() }
 
 func (r *refusal) Unwrap() error { return r.failure }
 
+// gone reports whether what was asked for is not there, or not any more.
+func (r *refusal) gone() bool {
+	return r.status == http.StatusBadRequest || r.status == http.StatusNotFound || r.status == http.StatusGone
+}
+
 // failure says what broke an answer, in words for clients. What they are not
 // told is logged.
 func (p *provider) failure(err error) error {
 	if failure, ok := errors.AsType[*session.Failure](err); ok {
 		return failure
 	}
-	if errors.Is(err, session.ErrNotContinuable) || errors.Is(err, session.ErrReleased) || errors.Is(err, session.ErrShutdown) {
+	if errors.Is(err, session.ErrNotContinuable) {
 		return err
 	}
 	p.logger.Warn("upstream broke", "error", err)

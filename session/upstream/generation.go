@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -79,7 +80,7 @@ func (g *generation) Continue(ctx context.Context, text string) iter.Seq2[sessio
 	return func(yield func(session.Delta, error) bool) {
 		q := g.question
 		q.text, q.by = text, session.ByAnew
-		if text != "" {
+		if strings.TrimSpace(text) != "" { // no provider goes on from blanks
 			q.by = cmp.Or(g.provider.Continuation, g.provider.protocol.continuation(q.model))
 		}
 		g.run(ctx, q, "", yield)
@@ -99,8 +100,8 @@ func (g *generation) Suspend(still bool) {
 	}
 }
 
-func (g *generation) run(ctx context.Context, q question, cursor string, yield func(session.Delta, error) bool) {
-	ctx, end := context.WithCancelCause(ctx)
+func (g *generation) run(outer context.Context, q question, cursor string, yield func(session.Delta, error) bool) {
+	ctx, end := context.WithCancelCause(outer)
 	defer end(nil)
 	g.mu.Lock()
 	w := newWatch(g.provider.Limits, end, g.suspended)
@@ -115,16 +116,23 @@ func (g *generation) run(ctx context.Context, q question, cursor string, yield f
 	d := &decoder{watch: w, yield: yield, failure: g.provider.reported, cursor: cursor, begun: cursor != ""}
 	_, d.holdHalves = g.provider.protocol.(attacher)
 	err := g.stream(ctx, q, d)
-	cause := context.Cause(ctx)
-	if err != nil && cause != nil {
+	ended := context.Cause(outer) // who takes the deltas may see it before ctx does
+	if cause := cmp.Or(ended, context.Cause(ctx)); err != nil && cause != nil {
 		err = cause
 	}
-	_, failed := errors.AsType[*session.Failure](err)
-	if nobody := cause == nil || failed || errors.Is(cause, session.ErrReleased); nobody && !d.finished && !errors.Is(err, session.ErrNotContinuable) {
+	if ended == nil && d.holdHalves {
+		d.endHeld(true) // nobody will ask for it again
+	}
+	// Before its first event a generation has no cursor, and cannot be stopped.
+	over := d.finished || errors.Is(err, session.ErrNotContinuable)
+	if !over && (ended == nil || errors.Is(ended, session.ErrReleased)) {
 		g.cancel(ctx, d.cursor)
 	}
 	if err != nil && !d.left {
-		yield(session.Delta{}, g.provider.failure(err))
+		if ended == nil {
+			err = g.provider.failure(err)
+		}
+		yield(session.Delta{}, err)
 	}
 }
 
@@ -132,33 +140,41 @@ func (g *generation) run(ctx context.Context, q question, cursor string, yield f
 // A try that may be made again is.
 func (g *generation) stream(ctx context.Context, q question, d *decoder) error {
 	resumed := d.cursor != "" // of another process
-	for tries := 0; ; tries++ {
+	for tries, asked := 0, 0; ; tries++ {
 		before := d.cursor
 		err := g.try(ctx, q, d)
-		if err == nil || d.left || ctx.Err() != nil {
+		switch {
+		case err == nil || d.left:
 			return err
-		}
-		if d.finished { // whole: only its farewell is missing
+		case d.finished: // whole: only its farewell is missing
 			d.finish()
 			return nil
-		}
-		if d.cursor != before {
-			tries, resumed = 0, false
+		case ctx.Err() != nil:
+			return err
 		}
 		refused, _ := errors.AsType[*refusal](err)
+		failed := refused != nil && refused.status == 0 // the generation itself
+		if d.cursor != before && !failed {
+			tries, resumed = 0, false
+		}
 		switch {
-		case resumed && refused != nil && !refused.passing:
-			return session.ErrNotContinuable // the provider has it no more
+		case before != "" && refused != nil && refused.gone():
+			if resumed {
+				return session.ErrNotContinuable
+			}
+			return fmt.Errorf("%w: %v", errTruncated, err)
 		case refused != nil && refused.status == http.StatusBadRequest && q.by == session.ByPrefill:
-			q.by, d.skip, tries = session.ByMessage, "", -1 // not every model takes a prefill
+			q.by, tries = session.ByMessage, -1 // not every model takes a prefill
 			continue
 		case !passes(err) || tries >= g.provider.Limits.Retries:
 			return err
-		case refused != nil && refused.status == 0: // the generation itself has failed
-			if d.begun {
+		case failed:
+			if d.begun || asked >= g.provider.Limits.Retries {
 				return err
 			}
-			d.cursor = ""
+			g.cancel(ctx, d.cursor) // after an error event it may go on
+			d.cursor, tries = "", max(tries, asked)
+			asked++
 		case d.begun && d.cursor == "":
 			return err
 		}
@@ -170,14 +186,25 @@ func (g *generation) stream(ctx context.Context, q question, d *decoder) error {
 		}
 		g.provider.logger.Info("upstream is asked again", "in", wait, "error", err)
 		d.watch.pause()
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if !sleep(ctx, wait) {
 			return err
 		}
 	}
 }
 
+// sleep waits for d, and reports whether ctx let it.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// backOff is how long to wait after so many tries before the last one.
 func backOff(tries int) time.Duration {
 	wait := min(firstBackOff<<min(tries, 10), lastBackOff)
 	return wait - rand.N(wait/2)
@@ -189,7 +216,7 @@ func passes(err error) bool {
 		return refused.passing
 	}
 	_, told := errors.AsType[*session.Failure](err)
-	return !told // it is the network's
+	return !told && !errors.Is(err, session.ErrNotContinuable) // it is the network's
 }
 
 // try makes one request, for the answer to q or for what follows d's cursor,
@@ -201,7 +228,7 @@ func (g *generation) try(ctx context.Context, q question, d *decoder) error {
 	if d.cursor != "" {
 		request, err = p.attachRequest(ctx, d.cursor)
 	} else {
-		request, err = p.request(ctx, &q, d)
+		request, err = p.request(ctx, q, d)
 	}
 	if err != nil {
 		return err
@@ -220,15 +247,13 @@ func (g *generation) try(ctx context.Context, q question, d *decoder) error {
 	if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != p.protocol.mediaType() {
 		return &session.Failure{Code: CodeMalformed, Message: fmt.Sprintf("the provider answered with %q instead of a stream", kind)}
 	}
-	if q.by != "" && !d.seamed {
-		d.seamed = true
-		d.send(session.Delta{Kind: session.DeltaSeam, By: q.by})
-	}
-	d.end = func() { response.Body.Close() }
-	body := &meter{body: response.Body, left: &d.bytes, most: p.Limits.Bytes}
-	err = p.protocol.read(body, d)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = errTruncated
+	d.begin(q.by, func() { response.Body.Close() })
+	err = p.protocol.read(&meter{body: response.Body, read: &d.bytes, most: p.Limits.Bytes}, d)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errTruncated
+	case errors.Is(err, bufio.ErrTooLong):
+		return malformed(fmt.Sprintf("an event of more than %d bytes", maxEvent))
 	}
 	return err
 }
@@ -236,13 +261,16 @@ func (g *generation) try(ctx context.Context, q question, d *decoder) error {
 // request makes the request of q. A prefill does not end in blanks, at which
 // some providers refuse it and others do not begin the answer with them: d
 // takes them off its beginning.
-func (p *provider) request(ctx context.Context, q *question, d *decoder) (*http.Request, error) {
-	asked := *q
-	if q.by == session.ByPrefill {
-		asked.text = strings.TrimRightFunc(q.text, unicode.IsSpace)
-		d.skip = q.text[len(asked.text):]
+func (p *provider) request(ctx context.Context, q question, d *decoder) (*http.Request, error) {
+	text := q.text
+	switch q.by {
+	case session.ByPrefill:
+		q.text = strings.TrimRightFunc(text, unicode.IsSpace)
+	case session.ByAnew:
+		q.text = ""
 	}
-	body, err := p.body(asked)
+	d.skip = text[len(q.text):]
+	body, err := p.body(q)
 	if err != nil {
 		return nil, err
 	}
@@ -289,6 +317,7 @@ func (g *generation) cancel(ctx context.Context, cursor string) {
 	if err == nil {
 		var request *http.Request
 		if request, err = g.provider.newRequest(ctx, http.MethodPost, path, nil); err == nil {
+			request.Header.Set("Accept", "application/json")
 			var response *http.Response
 			if response, err = g.provider.client.Do(request); err == nil {
 				if response.StatusCode != http.StatusOK {
@@ -306,13 +335,13 @@ func (g *generation) cancel(ctx context.Context, cursor string) {
 // A meter bounds the bytes of an answer.
 type meter struct {
 	body io.Reader
-	left *int64 // that have been read, of all tries
+	read *int64 // of all tries
 	most int64
 }
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.body.Read(p)
-	if *m.left += int64(n); *m.left > m.most {
+	if *m.read += int64(n); *m.read > m.most {
 		return 0, &session.Failure{Code: CodeBytes, Message: fmt.Sprintf("the provider's answer has more than %d bytes", m.most)}
 	}
 	return n, err

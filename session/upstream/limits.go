@@ -71,114 +71,164 @@ func (l Limits) validate() error {
 }
 
 // A watch ends a context when a limit of time is reached, with the failure
-// that it is as its cause. Its clocks stand still while somebody holds them.
+// that it is as its cause. Its clock stands still while somebody holds it.
+//
+// Tokens come often and limits are seldom reached, so a token only puts off
+// an alarm: the timer rings when it was set to, and is then set anew.
 type watch struct {
 	limits Limits
 	end    context.CancelCauseFunc
 
 	mu    sync.Mutex // guards the fields below
+	began time.Time
+	stood time.Duration // for how long the clock has stood still, up to now or to still
+	still time.Time     // since when it does, while it is held
 	holds int
-	phase clock // of what is waited for at the moment
-	total clock
+	phase alarm // of what is waited for at the moment
+	total alarm
+	timer *time.Timer
+	rings time.Time // when the timer does; zero for never
+	over  bool      // nothing is waited for but the end of the stream, or nothing at all
 }
 
+// An alarm is what happens when the clock of a watch comes to its time. The
+// zero alarm never goes off.
+type alarm struct {
+	at    time.Duration
+	limit time.Duration
+	code  string
+	what  string // for the message
+	ring  func() // instead of that failure
+}
+
+func (a *alarm) set() bool { return a.code != "" || a.ring != nil }
+
 func newWatch(l Limits, end context.CancelCauseFunc, held bool) *watch {
-	w := &watch{limits: l, end: end}
+	w := &watch{limits: l, end: end, began: time.Now()}
+	w.total = alarm{at: l.Total, limit: l.Total, code: CodeTotal, what: "the provider's answer took longer than"}
+	w.rings = w.began.Add(l.Total)
+	w.timer = time.AfterFunc(l.Total, w.ring)
 	if held {
-		w.holds = 1
+		w.hold(true)
 	}
-	w.start(&w.total, l.Total, CodeTotal, "the provider's answer took longer than %v")
 	return w
 }
 
 func (w *watch) connecting() {
-	w.start(&w.phase, w.limits.Connect, CodeConnect, "there was no connection to the provider for %v")
+	w.wait(w.limits.Connect, CodeConnect, "there was no connection to the provider for")
 }
 
 func (w *watch) connected() {
-	w.start(&w.phase, w.limits.Header, CodeHeader, "the provider did not begin to answer for %v")
+	w.wait(w.limits.Header, CodeHeader, "the provider did not begin to answer for")
 }
 
 func (w *watch) answered() {
-	w.start(&w.phase, w.limits.FirstToken, CodeFirstToken, "the provider's answer had no first token for %v")
+	w.wait(w.limits.FirstToken, CodeFirstToken, "the provider's answer had no first token for")
 }
 
 func (w *watch) token() {
-	w.start(&w.phase, w.limits.Idle, CodeIdle, "the provider sent no token for %v")
+	w.wait(w.limits.Idle, CodeIdle, "the provider sent no token for")
 }
 
 // pause is for the time between two tries: only the total runs.
 func (w *watch) pause() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.phase.stop()
+	w.phase = alarm{}
 }
 
-// ending is for the time between the reason of the end and the end.
+// ending is for the time between the reason of the end and the end, which
+// nothing that still comes makes longer.
 func (w *watch) ending(end func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.phase.stop()
-	w.phase = clock{left: afterFinish, ring: end}
-	w.phase.run(w.holds == 0)
+	if !w.over {
+		w.over = true
+		w.phase, w.total = alarm{at: w.now() + afterFinish, ring: end}, alarm{}
+		w.wind()
+	}
 }
 
-func (w *watch) start(c *clock, limit time.Duration, code, message string) {
+// wait makes limit the longest that what follows may take.
+func (w *watch) wait(limit time.Duration, code, what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c.stop()
-	*c = clock{left: limit, ring: func() {
-		w.end(&session.Failure{Code: code, Message: fmt.Sprintf(message, limit)})
-	}}
-	c.run(w.holds == 0)
+	if !w.over {
+		w.phase = alarm{at: w.now() + limit, limit: limit, code: code, what: what}
+		w.wind()
+	}
 }
 
-// hold stops the clocks, or lets them go on when nobody else holds them.
+// hold stops the clock, or lets it go on when nobody else holds it.
 func (w *watch) hold(on bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if on {
-		w.holds++
-	} else {
-		w.holds--
+		if w.holds++; w.holds == 1 {
+			w.still = time.Now()
+		}
+		return
 	}
-	w.phase.run(w.holds == 0)
-	w.total.run(w.holds == 0)
+	if w.holds--; w.holds == 0 {
+		w.stood += time.Since(w.still)
+		w.wind()
+	}
 }
 
-// close stops the clocks for good.
+// close takes the alarms off.
 func (w *watch) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.phase.stop()
-	w.total.stop()
+	w.over = true
+	w.phase, w.total = alarm{}, alarm{}
+	w.timer.Stop()
 }
 
-// A clock rings once it has run for as long as is left. The zero clock never
-// does.
-type clock struct {
-	left  time.Duration // when it last stood still
-	since time.Time     // when it began to run
-	timer *time.Timer   // nil while it stands still
-	ring  func()
+// now is the time by the watch's clock.
+func (w *watch) now() time.Duration {
+	if w.holds > 0 {
+		return w.still.Sub(w.began) - w.stood
+	}
+	return time.Since(w.began) - w.stood
 }
 
-// run lets it run, or stand still.
-func (c *clock) run(on bool) {
-	switch {
-	case on && c.timer == nil && c.ring != nil:
-		c.since = time.Now()
-		c.timer = time.AfterFunc(c.left, c.ring)
-	case !on && c.timer != nil:
-		c.timer.Stop()
-		c.timer = nil
-		c.left = max(c.left-time.Since(c.since), 0)
+// wind sees to it that the timer rings when the next alarm is to go off, or
+// earlier. While the clock stands still there is no such time.
+func (w *watch) wind() {
+	if w.holds > 0 || !w.phase.set() && !w.total.set() {
+		return
+	}
+	next := w.next()
+	at := w.began.Add(w.stood + next.at)
+	if w.rings.IsZero() || at.Before(w.rings) {
+		w.rings = at
+		w.timer.Reset(time.Until(at))
 	}
 }
 
-func (c *clock) stop() {
-	if c.timer != nil {
-		c.timer.Stop()
+// next is the alarm that goes off first.
+func (w *watch) next() *alarm {
+	if !w.total.set() || w.phase.set() && w.phase.at <= w.total.at {
+		return &w.phase
 	}
-	*c = clock{}
+	return &w.total
+}
+
+// ring lets the next alarm go off if its time has come.
+func (w *watch) ring() {
+	w.mu.Lock()
+	w.rings = time.Time{}
+	next := *w.next()
+	if w.holds > 0 || !next.set() || w.now() < next.at {
+		w.wind()
+		w.mu.Unlock()
+		return
+	}
+	w.phase, w.total = alarm{}, alarm{}
+	w.mu.Unlock()
+	if next.ring != nil {
+		next.ring()
+		return
+	}
+	w.end(&session.Failure{Code: next.code, Message: fmt.Sprintf("%s %v", next.what, next.limit)})
 }

@@ -19,6 +19,6 @@ func (ollama) authorize(h http.Header, key string) { h.Set("Authorization", "Bea
 
 func (ollama) continuation(string) session.Continuation { return session.ByMessage }
 
-func (ollama) fields(q question) (map[string]any, error) { return nil, errors.ErrUnsupported }
+func (ollama) fields(q question) (map[string]any, error) { return map[string]any{}, nil }
 
 func (ollama) read(body io.Reader, d *decoder) error { return errors.ErrUnsupported }

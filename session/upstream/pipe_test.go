@@ -12,27 +12,15 @@ import (
 	"tokenrelay/session/upstream"
 )
 
-const testKey = "sk-test-0123456789"
-
-// newSet returns a set with one provider named p, whose answers handle gives.
-// They are connected by net.Pipe, so that a synctest bubble holds them both.
-func newSet(t *testing.T, o upstream.Options, handle http.HandlerFunc) *upstream.Set {
-	t.Helper()
-	t.Setenv("TEST_UPSTREAM_KEY", testKey)
-	set, err := upstream.New([]upstream.Config{{Name: "p", BaseURL: "http://provider.test/v1/", KeyEnv: "TEST_UPSTREAM_KEY"}}, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	connect(t, set, handle)
-	return set
-}
-
 // connect makes handle the answer of all providers of set.
 func connect(t *testing.T, set *upstream.Set, handle http.HandlerFunc) {
 	t.Helper()
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	set.Dial(l.dial)
+	var serving sync.WaitGroup
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		serving.Add(1)
+		defer serving.Done()
 		// Only then does the server watch for the client's leaving.
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -41,7 +29,6 @@ func connect(t *testing.T, set *upstream.Set, handle http.HandlerFunc) {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		handle(w, r)
 	})}
-	var serving sync.WaitGroup
 	serving.Go(func() { srv.Serve(l) })
 	t.Cleanup(func() {
 		set.CloseIdle()

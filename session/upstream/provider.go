@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -86,12 +87,14 @@ func newProvider(c Config, o Options) (*provider, error) {
 	if p.key, err = c.readKey(); err != nil {
 		return nil, err
 	}
-	if p.parameters, err = c.rawParameters(); err != nil {
+	if p.parameters, err = c.rawParameters(p.protocol); err != nil {
 		return nil, fmt.Errorf("parameters: %w", err)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DialContext = (&net.Dialer{}).DialContext // its time is that of Limits.Connect
-	transport.TLSHandshakeTimeout = 0
+	// A request that its limit ends leaves its dialing to others, without a
+	// context that would end it.
+	transport.DialContext = (&net.Dialer{Timeout: 2 * c.Limits.Connect}).DialContext
+	transport.TLSHandshakeTimeout = 2 * c.Limits.Connect
 	transport.MaxIdleConnsPerHost = 64
 	transport.DisableCompression = true // who compresses a stream holds events back
 	p.client = &http.Client{
@@ -130,20 +133,28 @@ func (c Config) readKey() (key string, err error) {
 			return "", fmt.Errorf("%s is empty", from)
 		}
 	}
-	if len(key) > maxKey || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+	if len(key) > maxKey {
+		return "", fmt.Errorf("%s has more than %d bytes", from, maxKey)
+	}
+	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return "", fmt.Errorf("%s holds blanks, line ends or other characters that no key has", from)
 	}
 	return key, nil
 }
 
-func (c Config) rawParameters() (map[string]json.RawMessage, error) {
+func (c Config) rawParameters(to protocol) (map[string]json.RawMessage, error) {
+	ours, err := to.fields(question{})
+	if err != nil {
+		return nil, err
+	}
 	raw := make(map[string]json.RawMessage)
-	for name, value := range c.Parameters {
-		text, err := json.Marshal(value)
-		if err != nil {
+	for _, name := range slices.Sorted(maps.Keys(c.Parameters)) {
+		if _, there := ours[name]; there {
+			return nil, fmt.Errorf("%s: is set by the relay", name)
+		}
+		if raw[name], err = json.Marshal(c.Parameters[name]); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		raw[name] = text
 	}
 	return raw, nil
 }

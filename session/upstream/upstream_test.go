@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,11 +19,23 @@ import (
 func TestNew(t *testing.T) {
 	t.Setenv("TEST_UPSTREAM_KEY", testKey)
 	t.Setenv("TEST_UPSTREAM_EMPTY", "")
+	t.Setenv("TEST_UPSTREAM_LINES", "secret\nsecret")
 	good := upstream.Config{Name: "a", BaseURL: "https://a.test/v1"}
 	with := func(change func(*upstream.Config)) upstream.Config {
 		c := good
 		change(&c)
 		return c
+	}
+	one := func(change func(*upstream.Config)) []upstream.Config { return []upstream.Config{with(change)} }
+	limit := func(change func(*upstream.Limits)) []upstream.Config {
+		return one(func(c *upstream.Config) { change(&c.Limits) })
+	}
+	file := func(text string) string {
+		name := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
 	}
 	base := func(url string) upstream.Config { return with(func(c *upstream.Config) { c.BaseURL = url }) }
 	for _, test := range []struct {
@@ -36,20 +50,52 @@ func TestNew(t *testing.T) {
 		{"key", []upstream.Config{with(func(c *upstream.Config) { c.KeyEnv = "TEST_UPSTREAM_KEY" })}, ""},
 		{"longest name", []upstream.Config{with(func(c *upstream.Config) { c.Name = strings.Repeat("x", 64) })}, ""},
 		{"two", []upstream.Config{good, with(func(c *upstream.Config) { c.Name = "B-_1" })}, ""},
-		{"two of a name", []upstream.Config{good, good}, "upstream a: there are two"},
-		{"no name", []upstream.Config{{BaseURL: good.BaseURL}}, `upstream "": name`},
-		{"name with a slash", []upstream.Config{with(func(c *upstream.Config) { c.Name = "a/b" })}, `upstream "a/b": name`},
-		{"name too long", []upstream.Config{with(func(c *upstream.Config) { c.Name = strings.Repeat("x", 65) })}, "name must be"},
-		{"no address", []upstream.Config{{Name: "a"}}, "upstream a: base_url"},
-		{"no scheme", []upstream.Config{base("a.test/v1")}, "upstream a: base_url"},
-		{"other scheme", []upstream.Config{base("ftp://a.test/v1")}, "upstream a: base_url"},
-		{"no host", []upstream.Config{base("https:///v1")}, "upstream a: base_url"},
-		{"query", []upstream.Config{base("https://a.test/v1?key=secret")}, "upstream a: base_url"},
-		{"fragment", []upstream.Config{base("https://a.test/v1#secret")}, "upstream a: base_url"},
-		{"user", []upstream.Config{base("https://user:secret@a.test/v1")}, "upstream a: base_url"},
-		{"no URL", []upstream.Config{base("https://a.test:secret/")}, "upstream a: base_url"},
-		{"key not set", []upstream.Config{with(func(c *upstream.Config) { c.KeyEnv = "TEST_UPSTREAM_NONE" })}, "TEST_UPSTREAM_NONE"},
-		{"key empty", []upstream.Config{with(func(c *upstream.Config) { c.KeyEnv = "TEST_UPSTREAM_EMPTY" })}, "TEST_UPSTREAM_EMPTY"},
+		{"two of a name", []upstream.Config{good, good}, "upstream a: name: there are two"},
+		{"no name", []upstream.Config{{BaseURL: good.BaseURL}}, `upstream 1: name: must be`},
+		{"name with a slash", []upstream.Config{with(func(c *upstream.Config) { c.Name = "a/b" })}, `upstream a/b: name: must be`},
+		{"name too long", []upstream.Config{with(func(c *upstream.Config) { c.Name = strings.Repeat("x", 65) })}, "name: must be"},
+		{"no address", []upstream.Config{{Name: "a"}}, "upstream a: base_url: must be such as"},
+		{"no scheme", []upstream.Config{base("a.test/v1")}, "upstream a: base_url: must be such as"},
+		{"other scheme", []upstream.Config{base("ftp://a.test/v1")}, "upstream a: base_url: must be such as"},
+		{"no host", []upstream.Config{base("https:///v1")}, "upstream a: base_url: must be such as"},
+		{"query", []upstream.Config{base("https://a.test/v1?key=secret")}, "upstream a: base_url: must be such as"},
+		{"fragment", []upstream.Config{base("https://a.test/v1#secret")}, "upstream a: base_url: must be such as"},
+		{"user", []upstream.Config{base("https://user:secret@a.test/v1")}, "upstream a: base_url: must be such as"},
+		{"no URL", []upstream.Config{base("https://a.test:secret/")}, "upstream a: base_url: must be such as"},
+		{"key not set", one(func(c *upstream.Config) { c.KeyEnv = "TEST_UPSTREAM_NONE" }), "upstream a: key_env: the environment variable TEST_UPSTREAM_NONE is not set"},
+		{"key empty", one(func(c *upstream.Config) { c.KeyEnv = "TEST_UPSTREAM_EMPTY" }), "upstream a: key_env: the environment variable TEST_UPSTREAM_EMPTY is not set"},
+		{"key of two lines", one(func(c *upstream.Config) { c.KeyEnv = "TEST_UPSTREAM_LINES" }), "upstream a: key_env: the environment variable TEST_UPSTREAM_LINES holds"},
+		{"key from two places", one(func(c *upstream.Config) { c.KeyEnv, c.KeyFile = "TEST_UPSTREAM_KEY", file("secret") }), "upstream a: key_file: there is a key_env too"},
+		{"key file", one(func(c *upstream.Config) { c.KeyFile = file(" secret\r\n") }), ""},
+		{"no key file", one(func(c *upstream.Config) { c.KeyFile = filepath.Join(t.TempDir(), "none") }), "upstream a: key_file: open "},
+		{"key file is a directory", one(func(c *upstream.Config) { c.KeyFile = t.TempDir() }), "upstream a: key_file: read "},
+		{"empty key file", one(func(c *upstream.Config) { c.KeyFile = file("\n") }), "is empty"},
+		{"key file of two lines", one(func(c *upstream.Config) { c.KeyFile = file("secret\nsecret") }), "upstream a: key_file: the file "},
+		{"key file with other letters", one(func(c *upstream.Config) { c.KeyFile = file("secré") }), "that no key has"},
+		{"large key file", one(func(c *upstream.Config) { c.KeyFile = file(strings.Repeat("x", 1<<20)) }), "has more than 16384 bytes"},
+		{"protocols", []upstream.Config{
+			with(func(c *upstream.Config) { c.Name, c.Protocol, c.Background = "r", upstream.Responses, true }),
+			with(func(c *upstream.Config) {
+				c.Name, c.Protocol, c.Continuation = "m", upstream.Anthropic, session.ByPrefill
+			}),
+			with(func(c *upstream.Config) { c.Name, c.Protocol, c.Continuation = "o", upstream.Ollama, session.ByMessage }),
+			with(func(c *upstream.Config) { c.Protocol, c.Continuation = upstream.Chat, session.ByPrefill }),
+		}, ""},
+		{"other protocol", one(func(c *upstream.Config) { c.Protocol = "gemini" }), `upstream a: protocol: "gemini" is none of [chat responses anthropic ollama]`},
+		{"background of another protocol", one(func(c *upstream.Config) { c.Protocol, c.Background = upstream.Anthropic, true }), "upstream a: background: only the protocol responses has it"},
+		{"other continuation", one(func(c *upstream.Config) { c.Continuation = "guess" }), `upstream a: continuation: "guess" is neither prefill nor message`},
+		{"continuation is no setting", one(func(c *upstream.Config) { c.Continuation = session.ByAnew }), `upstream a: continuation: "anew" is neither`},
+		{"prefill of Responses", one(func(c *upstream.Config) { c.Protocol, c.Continuation = upstream.Responses, session.ByPrefill }), "upstream a: continuation: the protocol responses has no prefill"},
+		{"parameters", one(func(c *upstream.Config) { c.Parameters = map[string]any{"temperature": 0.5, "stop": []string{"."}} }), ""},
+		{"parameter without JSON", one(func(c *upstream.Config) { c.Parameters = map[string]any{"f": func() {}} }), "upstream a: parameters: f: "},
+		{"parameter that the relay sets", one(func(c *upstream.Config) { c.Parameters = map[string]any{"stream": false} }), "upstream a: parameters: stream: is set by the relay"},
+		{"connect", limit(func(l *upstream.Limits) { l.Connect = -1 }), "upstream a: connect: must be more than 0"},
+		{"header", limit(func(l *upstream.Limits) { l.Header = -1 }), "upstream a: header: must be more than 0"},
+		{"first token", limit(func(l *upstream.Limits) { l.FirstToken = -1 }), "upstream a: first_token: must be more than 0"},
+		{"idle", limit(func(l *upstream.Limits) { l.Idle = -1 }), "upstream a: idle: must be more than 0"},
+		{"total", limit(func(l *upstream.Limits) { l.Total = -1 }), "upstream a: total: must be more than 0"},
+		{"bytes", limit(func(l *upstream.Limits) { l.Bytes = -1 }), "upstream a: max_bytes: must be more than 0"},
+		{"retries", limit(func(l *upstream.Limits) { l.Retries = -1 }), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			set, err := upstream.New(test.configs, upstream.Options{})

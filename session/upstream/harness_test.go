@@ -1,0 +1,173 @@
+package upstream_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"tokenrelay/session"
+	"tokenrelay/session/upstream"
+)
+
+const testKey = "sk-test-0123456789"
+
+// once are the limits of who does not try again.
+var once = upstream.Limits{Retries: -1}
+
+// newSet returns a set with one provider named p, whose answers handle gives.
+// They are connected by net.Pipe, so that a synctest bubble holds them both.
+// Of c the name, address and key are set.
+func newSet(t *testing.T, c upstream.Config, o upstream.Options, handle http.HandlerFunc) *upstream.Set {
+	t.Helper()
+	t.Setenv("TEST_UPSTREAM_KEY", testKey)
+	c.Name, c.KeyEnv = "p", "TEST_UPSTREAM_KEY"
+	c.BaseURL = cmp.Or(c.BaseURL, "http://provider.test/v1/")
+	set, err := upstream.New([]upstream.Config{c}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect(t, set, handle)
+	return set
+}
+
+// An openedSource is all that a source of this package can do.
+type openedSource interface {
+	session.Continuer
+	session.Suspender
+}
+
+// open asks for an answer to "Hi", with the parameters if there are any.
+func open(t *testing.T, set *upstream.Set, parameters ...string) openedSource {
+	t.Helper()
+	spec := session.SourceSpec{Type: session.SourceUpstream, Model: "p/m", Messages: json.RawMessage(`[{"role":"user","content":"Hi"}]`)}
+	if len(parameters) > 0 {
+		spec.Parameters = json.RawMessage(parameters[0])
+	}
+	source, err := set.Open(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source.(openedSource)
+}
+
+// deltas returns what the source yields from its start, as collect does.
+func deltas(t *testing.T, source session.Source, join bool) []string {
+	t.Helper()
+	return collectDeltas(source.Deltas(t.Context(), session.Position{}), join)
+}
+
+// collectDeltas returns what is yielded, one line each. Text that follows text
+// joins it, if join is set.
+func collectDeltas(deltas iter.Seq2[session.Delta, error], join bool) (got []string) {
+	for d, err := range deltas {
+		got = append(got, show(d, err))
+		if n := len(got); join && n > 1 && strings.HasPrefix(got[n-2], "text ") {
+			if more, ok := strings.CutPrefix(got[n-1], "text "); ok {
+				got = append(got[:n-2], got[n-2]+more)
+			}
+		}
+	}
+	return got
+}
+
+func show(d session.Delta, err error) string {
+	if failure, ok := errors.AsType[*session.Failure](err); ok {
+		return "failure " + failure.Code + ": " + failure.Message
+	}
+	if err != nil {
+		return "error " + err.Error()
+	}
+	number := func(n *int64) string {
+		if n == nil {
+			return "-"
+		}
+		return fmt.Sprint(*n)
+	}
+	switch d.Kind {
+	case session.DeltaText:
+		return "text " + d.Text
+	case session.DeltaReasoning:
+		return "reasoning " + d.Text
+	case session.DeltaToolCall:
+		return fmt.Sprintf("tool %d %s %s %s", d.Call.Index, cmp.Or(d.Call.ID, "-"), cmp.Or(d.Call.Name, "-"), d.Call.Arguments)
+	case session.DeltaUsage:
+		return fmt.Sprintf("usage %s %s %s", number(d.Usage.Input), number(d.Usage.Output), d.Usage.Source)
+	case session.DeltaSeam:
+		return "seam " + string(d.By)
+	case session.DeltaFinish:
+		return strings.TrimSpace("finish " + d.Reason + " " + d.Own)
+	}
+	return fmt.Sprintf("unknown %+v", d)
+}
+
+const truncated = "failure upstream_truncated: the provider's stream ended before its end marker"
+
+// notJSON is how an event ends that is no JSON of the protocol.
+const notJSON = "failure upstream_malformed: the provider sent a chunk that is not JSON of its protocol"
+
+// answer gives body as a stream of chat completions; cut says that the
+// connection breaks after it.
+func answer(body string, cut bool) http.HandlerFunc {
+	return answerAs("text/event-stream; charset=utf-8", body, cut)
+}
+
+// answerAs is answer with another type.
+func answerAs(kind, body string, cut bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		io.WriteString(w, body)
+		if cut {
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// noDialTime is how long noDial takes. A request that ends does not end it.
+const noDialTime = 24 * time.Hour
+
+// noDial gets no connection, for longer than anybody waits for one.
+func noDial(context.Context, string, string) (net.Conn, error) {
+	time.Sleep(noDialTime)
+	return nil, errors.New("no connection")
+}
+
+// play answers by steps: a duration is waited for, and a text is sent. Then
+// it is silent until the client leaves.
+func play(kind string, steps ...any) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		for _, step := range steps {
+			switch step := step.(type) {
+			case time.Duration:
+				select {
+				case <-time.After(step):
+				case <-r.Context().Done():
+					return
+				}
+			case string:
+				io.WriteString(w, step)
+				w.(http.Flusher).Flush()
+			}
+		}
+		<-r.Context().Done()
+	}
+}
+
+// stream is the server-sent events of chunks.
+func stream(chunks ...string) string {
+	var s strings.Builder
+	for _, c := range chunks {
+		s.WriteString("data: " + c + "\n\n")
+	}
+	return s.String()
+}
