@@ -217,7 +217,7 @@ func (d *decoder) decode(of *halves, raw json.RawMessage) (string, error) {
 	if d.holdHalves {
 		d.settle(of)
 		text, of.before = of.before+text, ""
-		if of.high != "" {
+		if of.high != "" && d.next != "" {
 			of.before, text = text, ""
 		}
 	}
