@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -37,12 +36,7 @@ var whole = stream(role, content(`"Hel"`), content(`"lo 👋"`), stop, usage, fa
 const wholeText = "Hello 👋"
 
 func TestStream(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		body string
-		cut  bool
-		want []string
-	}{
+	testStreams(t, upstream.Chat, eventStream, []streamTest{
 		{name: "whole", body: whole,
 			want: []string{"text Hel", "text lo 👋", "usage 7 2 reported", "finish stop"}},
 		{name: "carriage returns", body: strings.ReplaceAll(whole, "\n", "\r\n"),
@@ -178,62 +172,15 @@ func TestStream(t *testing.T) {
 			want: []string{"text a", "text b", "finish stop"}},
 		{name: "only another choice finishes", body: stream(content(`"a"`), `{"choices":[{"index":1,"delta":{},"finish_reason":"stop"}]}`),
 			want: []string{"text a", truncated}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				got := deltas(t, open(t, newSet(t, upstream.Config{Limits: once}, upstream.Options{}, answer(test.body, test.cut))), false)
-				if !slices.Equal(got, test.want) {
-					t.Errorf("got  %q\nwant %q", got, test.want)
-				}
-			})
-		})
-	}
+	})
 }
 
-// Wherever a stream ends, what has come is a beginning of the text, and it is
-// whole exactly from the finish reason on.
 func TestStreamCutAnywhere(t *testing.T) {
-	marker := strings.Index(whole, stop) + len(stop) + len("\n\n")
-	synctest.Test(t, func(t *testing.T) {
-		var at int
-		var cut bool
-		set := newSet(t, upstream.Config{}, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) { answer(whole[:at], cut)(w, r) })
-		source := open(t, set)
-		for at = range len(whole) + 1 {
-			for _, cut = range []bool{false, true} {
-				got := deltas(t, source, true)
-				end := got[len(got)-1]
-				if at >= marker != (end == "finish stop") || at < marker && !strings.HasPrefix(end, "failure upstream_truncated:") {
-					t.Fatalf("%d of %d bytes, cut %v: the end is %q", at, len(whole), cut, end)
-				}
-				if first := got[0]; strings.HasPrefix(first, "text ") && !strings.HasPrefix("text "+wholeText, first) {
-					t.Fatalf("%d of %d bytes, cut %v: %q", at, len(whole), cut, got)
-				}
-			}
-		}
-	})
+	testCuts(t, upstream.Chat, eventStream, whole, wholeText, strings.Index(whole, stop)+len(stop)+len("\n\n"))
 }
 
-// However a stream arrives, it gives the same.
 func TestStreamInPieces(t *testing.T) {
-	body := strings.ReplaceAll(whole, "\n", "\r\n")
-	synctest.Test(t, func(t *testing.T) {
-		var at int
-		set := newSet(t, upstream.Config{}, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Type", "text/event-stream")
-			for _, piece := range []string{body[:at], body[at:]} {
-				io.WriteString(w, piece)
-				w.(http.Flusher).Flush()
-			}
-		})
-		source := open(t, set)
-		want := []string{"text " + wholeText, "usage 7 2 reported", "finish stop"}
-		for at = range len(body) + 1 {
-			if got := deltas(t, source, true); !slices.Equal(got, want) {
-				t.Fatalf("in two at %d: got %q, want %q", at, got, want)
-			}
-		}
-	})
+	testPieces(t, upstream.Chat, eventStream, strings.ReplaceAll(whole, "\n", "\r\n"), []string{"text " + wholeText, "usage 7 2 reported", "finish stop"})
 }
 
 func TestRequest(t *testing.T) {
@@ -282,14 +229,7 @@ func TestChatSource(t *testing.T) {
 		{"error", stream(content(`"a"`), `{"error":{}}`), false, sessiontest.SourceWant{Text: "a", FromStart: true, Breaks: true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			provider := httptest.NewServer(answer(test.body, test.cut))
-			defer provider.Close()
-			set, err := upstream.New([]upstream.Config{{Name: "p", BaseURL: provider.URL}}, upstream.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer set.CloseIdle()
-			sessiontest.TestSource(t, test.want, func(t *testing.T) session.Source { return open(t, set) })
+			testSource(t, upstream.Chat, answer(test.body, test.cut), test.want)
 		})
 	}
 }

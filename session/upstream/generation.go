@@ -299,6 +299,9 @@ func (p *provider) newRequest(ctx context.Context, method, path string, body []b
 	}
 	request.Header.Set("Accept", p.protocol.mediaType())
 	request.Header.Set("User-Agent", "tokenrelay")
+	if v, ok := p.protocol.(versioner); ok {
+		v.version(request.Header)
+	}
 	if p.key != "" {
 		p.protocol.authorize(request.Header, p.key)
 	}

@@ -10,11 +10,15 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tokenrelay/session"
+	"tokenrelay/session/sessiontest"
 	"tokenrelay/session/upstream"
 )
 
@@ -161,6 +165,86 @@ func play(kind string, steps ...any) http.HandlerFunc {
 		}
 		<-r.Context().Done()
 	}
+}
+
+// A streamTest is an answer and what it gives.
+type streamTest struct {
+	name string
+	body string
+	cut  bool // the connection breaks after it
+	want []string
+}
+
+// testStreams runs tests of a protocol whose answers are of the type kind.
+func testStreams(t *testing.T, p upstream.Protocol, kind string, tests []streamTest) {
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				set := newSet(t, upstream.Config{Protocol: p, Limits: once}, upstream.Options{}, answerAs(kind, test.body, test.cut))
+				if got := deltas(t, open(t, set), false); !slices.Equal(got, test.want) {
+					t.Errorf("got  %q\nwant %q", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// testCuts cuts an answer of a protocol at every byte. What has come is a
+// beginning of its text, and it is whole exactly from the byte marker on.
+func testCuts(t *testing.T, p upstream.Protocol, kind, whole, text string, marker int) {
+	synctest.Test(t, func(t *testing.T) {
+		var at int
+		var cut bool
+		set := newSet(t, upstream.Config{Protocol: p, Limits: once}, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) { answerAs(kind, whole[:at], cut)(w, r) })
+		source := open(t, set)
+		for at = range len(whole) + 1 {
+			for _, cut = range []bool{false, true} {
+				got := deltas(t, source, true)
+				end := got[len(got)-1]
+				if at >= marker != strings.HasPrefix(end, "finish stop") || at < marker && end != truncated {
+					t.Fatalf("%d of %d bytes, cut %v: the end is %q", at, len(whole), cut, end)
+				}
+				for _, d := range got {
+					if begun, ok := strings.CutPrefix(d, "text "); ok && !strings.HasPrefix(text, begun) {
+						t.Fatalf("%d of %d bytes, cut %v: %q", at, len(whole), cut, got)
+					}
+				}
+			}
+		}
+	})
+}
+
+// testPieces lets an answer of a protocol arrive in two pieces, cut at every
+// byte: it gives the same.
+func testPieces(t *testing.T, p upstream.Protocol, kind, whole string, want []string) {
+	synctest.Test(t, func(t *testing.T) {
+		var at int
+		set := newSet(t, upstream.Config{Protocol: p}, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			for _, piece := range []string{whole[:at], whole[at:]} {
+				io.WriteString(w, piece)
+				w.(http.Flusher).Flush()
+			}
+		})
+		source := open(t, set)
+		for at = range len(whole) + 1 {
+			if got := deltas(t, source, true); !slices.Equal(got, want) {
+				t.Fatalf("in two at %d: got %q, want %q", at, got, want)
+			}
+		}
+	})
+}
+
+// testSource holds the source of an answer to the contract.
+func testSource(t *testing.T, p upstream.Protocol, handle http.HandlerFunc, want sessiontest.SourceWant) {
+	provider := httptest.NewServer(handle)
+	defer provider.Close()
+	set, err := upstream.New([]upstream.Config{{Name: "p", Protocol: p, BaseURL: provider.URL, Limits: once}}, upstream.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.CloseIdle()
+	sessiontest.TestSource(t, want, func(t *testing.T) session.Source { return open(t, set) })
 }
 
 // stream is the server-sent events of chunks.

@@ -34,12 +34,36 @@ func (q question) withText() []message {
 
 // say makes a message.
 func say(role, text string) message {
-	quote := func(s string) json.RawMessage {
-		raw, err := json.Marshal(s)
-		if err != nil {
-			panic(err) // a string
-		}
-		return raw
+	return message{"role": jsonString(role), "content": jsonString(text)}
+}
+
+// parts returns the parts of the message's content: a text is one, an empty
+// text none. ok is false if the content is neither text nor parts.
+func (m message) parts() (parts []json.RawMessage, ok bool) {
+	var text string
+	switch content := m["content"]; {
+	case string(content) == `""`:
+		return nil, true
+	case json.Unmarshal(content, &text) == nil && string(content) != "null":
+		part, err := json.Marshal(map[string]string{"type": "text", "text": text})
+		return []json.RawMessage{part}, err == nil
+	default:
+		err := json.Unmarshal(content, &parts)
+		return parts, err == nil && parts != nil
 	}
-	return message{"role": quote(role), "content": quote(text)}
+}
+
+// joined returns the message's text if it stands in parts that are all text.
+func (m message) joined() (text string, ok bool) {
+	var parts []struct{ Type, Text string }
+	if json.Unmarshal(m["content"], &parts) != nil || parts == nil {
+		return "", false
+	}
+	for _, part := range parts {
+		if part.Type != "text" {
+			return "", false
+		}
+		text += part.Text
+	}
+	return text, true
 }

@@ -48,6 +48,17 @@ type protocol interface {
 	continuation(model string) session.Continuation
 }
 
+// A presetter is a protocol with parameters that a question has even if nobody
+// gave them.
+type presetter interface {
+	presets() map[string]json.RawMessage
+}
+
+// A versioner is a protocol whose requests name its version.
+type versioner interface {
+	version(h http.Header)
+}
+
 // A question is what a provider is asked for.
 type question struct {
 	model      string
@@ -148,6 +159,9 @@ func (c Config) rawParameters(to protocol) (map[string]json.RawMessage, error) {
 		return nil, err
 	}
 	raw := make(map[string]json.RawMessage)
+	if p, ok := to.(presetter); ok {
+		maps.Copy(raw, p.presets())
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Parameters)) {
 		if _, there := ours[name]; there {
 			return nil, fmt.Errorf("%s: is set by the relay", name)

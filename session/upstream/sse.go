@@ -107,6 +107,7 @@ func splitLines() bufio.SplitFunc {
 			afterCR, scanned = data[end] == '\r', 0
 			return end + 1, data[start:end], nil
 		case atEOF:
+			scanned = 0
 			return len(data), nil, nil // a line that nothing ends
 		}
 		scanned = len(data) - start
