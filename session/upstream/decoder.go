@@ -123,8 +123,9 @@ func (d *decoder) call(index int, id, name string, arguments json.RawMessage) er
 	}
 	if call != (session.ToolCall{Index: index}) {
 		d.watch.token()
-		if d.holdHalves {
+		if d.holdHalves && (call.ID != "" || call.Name != "") {
 			d.settle(&c.arguments)
+			call.Arguments += c.arguments.end() // its cursor stands behind them too
 		}
 		d.send(session.Delta{Kind: session.DeltaToolCall, Call: call})
 	}

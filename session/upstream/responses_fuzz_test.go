@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -100,7 +101,7 @@ func FuzzResponsesCut(f *testing.F) {
 		`response.reasoning_summary_text.delta","delta":"\ud83d"`,
 		`response.reasoning_summary_part.added","summary_index":1`,
 		`response.reasoning_summary_text.delta","delta":"\ude00e"`,
-		`response.output_item.added","output_index":2,"item":{"type":"function_call","call_id":"x","name":"f"}`,
+		`response.output_item.added","output_index":#,"item":{"type":"function_call","call_id":"x","name":"f"}`,
 		`response.function_call_arguments.delta","output_index":2,"delta":"{\ud83d"`,
 		`response.function_call_arguments.delta","output_index":2,"delta":"\ude00}"`,
 		`response.in_progress","response":{"id":"r"}`,
@@ -111,7 +112,9 @@ func FuzzResponsesCut(f *testing.F) {
 	f.Fuzz(func(t *testing.T, plan []byte) {
 		events := []string{`data: {"sequence_number":0,"type":"response.created","response":{"id":"r"}}` + "\n\n"}
 		for _, b := range plan[:min(len(plan), 64)] {
-			events = append(events, fmt.Sprintf("data: {\"sequence_number\":%d,\"type\":\"%s}\n\n", len(events), kinds[int(b)%len(kinds)]))
+			number := strconv.Itoa(len(events))
+			kind := strings.ReplaceAll(kinds[int(b)%len(kinds)], "#", number) // an item begins once
+			events = append(events, `data: {"sequence_number":`+number+`,"type":"`+kind+"}\n\n")
 		}
 		events = append(events, fmt.Sprintf("data: {\"sequence_number\":%d,\"type\":\"response.completed\",\"response\":{\"usage\":{\"output_tokens\":1},\"output\":[{\"type\":\"function_call\"}]}}\n\n", len(events)))
 		uncut, err := readResponses(strings.Join(events, ""), "")
