@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,19 +75,37 @@ func malformed(what string) error {
 func (p *provider) errorAnswer(response *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
 	status := response.StatusCode
-	r := &refusal{status: status, after: retryAfter(response.Header, time.Now())}
-	message, _ := p.errorMessage(body, cmp.Or(http.StatusText(status), "no reason given"))
+	told := p.errorMessage(body, cmp.Or(http.StatusText(status), "no reason given"))
+	told.status, told.kind = status, "" // the status says it better
+	r := refuse(told)
+	r.status, r.after = status, retryAfter(response.Header, time.Now())
+	if r.failure.Code == CodeError || r.failure.Code == CodeOverloaded {
+		r.failure.Message = fmt.Sprintf("%d: %s", status, r.failure.Message)
+	}
+	return r
+}
+
+// reported makes an error of one that came within an answer.
+func (p *provider) reported(raw json.RawMessage) error {
+	return refuse(p.errorMessage(raw, "the provider reported an error"))
+}
+
+// refuse says what an error means that a provider told.
+func refuse(t errorTold) *refusal {
+	is := func(status int, kinds ...string) bool {
+		return t.status == status || slices.ContainsFunc(kinds, func(kind string) bool { return strings.Contains(t.kind, kind) })
+	}
+	r := &refusal{failure: &session.Failure{Code: CodeError, Message: t.message}}
 	switch {
-	case status == http.StatusTooManyRequests:
-		r.failure, r.passing = &session.Failure{Code: CodeRateLimited, Message: message}, true
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+	case is(http.StatusTooManyRequests, "rate_limit"):
+		r.failure.Code, r.passing = CodeRateLimited, true
+	case is(http.StatusUnauthorized, "authentication_error", "invalid_api_key"), is(http.StatusForbidden, "permission_error"):
 		// Providers repeat parts of the key.
-		r.failure = &session.Failure{Code: CodeUnauthorized, Message: "the provider refused the relay's key"}
-	case status == http.StatusServiceUnavailable, status == statusOverloaded:
-		r.failure, r.passing = &session.Failure{Code: CodeOverloaded, Message: fmt.Sprintf("%d: %s", status, message)}, true
+		r.failure.Code, r.failure.Message = CodeUnauthorized, "the provider refused the relay's key"
+	case is(http.StatusServiceUnavailable, "overloaded"), is(statusOverloaded):
+		r.failure.Code, r.passing = CodeOverloaded, true
 	default:
-		r.failure = &session.Failure{Code: CodeError, Message: fmt.Sprintf("%d: %s", status, message)}
-		r.passing = status >= http.StatusInternalServerError || status == http.StatusRequestTimeout || status == http.StatusConflict
+		r.passing = t.status >= http.StatusInternalServerError || is(http.StatusRequestTimeout, "server_error", "api_error") || is(http.StatusConflict)
 	}
 	return r
 }
@@ -107,25 +126,17 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// reported makes an error of one that came within an answer.
-func (p *provider) reported(raw json.RawMessage) error {
-	message, kind := p.errorMessage(raw, "the provider reported an error")
-	r := &refusal{failure: &session.Failure{Code: CodeError, Message: message}}
-	switch {
-	case strings.Contains(kind, "rate_limit"):
-		r.failure.Code, r.passing = CodeRateLimited, true
-	case strings.Contains(kind, "overloaded"):
-		r.failure.Code, r.passing = CodeOverloaded, true
-	case strings.Contains(kind, "server_error"), strings.Contains(kind, "api_error"):
-		r.passing = true
-	}
-	return r
+// An errorTold is what is read of an error.
+type errorTold struct {
+	message string
+	kind    string // the provider's words for it
+	status  int    // 0 if it has none
 }
 
-// errorMessage reads the message of an error, and what kind of error it is:
-// {"error":…} around an object with a message or, with some providers, a
-// string; or either of these alone. The message is otherwise if there is none.
-func (p *provider) errorMessage(raw json.RawMessage, otherwise string) (message, kind string) {
+// errorMessage reads an error: {"error":…} around an object with a message or,
+// with some providers, a string; or either of these alone. The message is
+// otherwise if there is none.
+func (p *provider) errorMessage(raw json.RawMessage, otherwise string) errorTold {
 	var outer struct{ Error json.RawMessage }
 	if json.Unmarshal(raw, &outer) == nil && len(outer.Error) > 0 && string(outer.Error) != "null" {
 		raw = outer.Error
@@ -133,20 +144,21 @@ func (p *provider) errorMessage(raw json.RawMessage, otherwise string) (message,
 	var object struct {
 		Message string
 		Type    string
-		Code    any
+		Code    any // a word or, with some providers, a status
 	}
 	var text string
 	if json.Unmarshal(raw, &object) != nil {
 		json.Unmarshal(raw, &text)
 	}
-	message = cmp.Or(object.Message, text, otherwise)
+	message := cmp.Or(object.Message, text, otherwise)
 	if p.key != "" {
 		message = strings.ReplaceAll(message, p.key, "…")
 	}
 	if len(message) > maxErrorMessage {
 		message = message[:cutAt(message, maxErrorMessage)] + "…"
 	}
-	return message, object.Type + " " + fmt.Sprint(object.Code)
+	status, _ := object.Code.(float64)
+	return errorTold{message: message, kind: object.Type + fmt.Sprint(" ", object.Code), status: int(status)}
 }
 
 // cutAt is where the last character ends that fits into the first n bytes.

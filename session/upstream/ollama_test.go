@@ -25,12 +25,12 @@ func ollamaMessage(fields string) string {
 	return `{"model":"m","created_at":"2026-01-02T03:04:05.6Z","message":{"role":"assistant",` + fields + `},"done":false}`
 }
 
-func lines(chunks ...string) string { return strings.Join(append(chunks, ""), "\n") }
+func linesOf(chunks ...string) string { return strings.Join(append(chunks, ""), "\n") }
 
-var wholeOllama = lines(ollamaText(`"Hel"`), ollamaText(`"lo 👋"`), ollamaDone)
+var wholeOllama = linesOf(ollamaText(`"Hel"`), ollamaText(`"lo 👋"`), ollamaDone)
 
 func TestOllamaStream(t *testing.T) {
-	ended := func(fields string) string { return lines(ollamaText(`"a"`), `{"done":true`+fields+`}`) }
+	ended := func(fields string) string { return linesOf(ollamaText(`"a"`), `{"done":true`+fields+`}`) }
 	call := func(fields string) string {
 		return ollamaMessage(`"content":"","tool_calls":[{"function":{"name":"f"` + fields + `}}]`)
 	}
@@ -39,43 +39,43 @@ func TestOllamaStream(t *testing.T) {
 		{name: "no line feed at the end", body: strings.TrimSuffix(wholeOllama, "\n"), want: []string{"text Hel", "text lo 👋", "usage 7 2 reported", "finish stop"}},
 		{name: "carriage returns, empty lines", body: strings.ReplaceAll(wholeOllama, "\n", "\r\n\r\n"), want: []string{"text Hel", "text lo 👋", "usage 7 2 reported", "finish stop"}},
 		{name: "nothing after the end counts", body: wholeOllama + "rubbish\n", want: []string{"text Hel", "text lo 👋", "usage 7 2 reported", "finish stop"}},
-		{name: "text in the last line", body: lines(`{"message":{"content":"a"},"done":true,"done_reason":"stop"}`), want: []string{"text a", "finish stop"}},
+		{name: "text in the last line", body: linesOf(`{"message":{"content":"a"},"done":true,"done_reason":"stop"}`), want: []string{"text a", "finish stop"}},
 
-		{name: "end without done", body: lines(ollamaText(`"a"`)), want: []string{"text a", truncated}},
-		{name: "cut", body: lines(ollamaText(`"a"`)), cut: true, want: []string{"text a", truncated}},
-		{name: "cut in a line", body: lines(ollamaText(`"a"`)) + `{"message":{"con`, cut: true, want: []string{"text a", truncated}},
-		{name: "end in a line", body: lines(ollamaText(`"a"`)) + `{"message":{"con`, want: []string{"text a", truncated}},
+		{name: "end without done", body: linesOf(ollamaText(`"a"`)), want: []string{"text a", truncated}},
+		{name: "cut", body: linesOf(ollamaText(`"a"`)), cut: true, want: []string{"text a", truncated}},
+		{name: "cut in a line", body: linesOf(ollamaText(`"a"`)) + `{"message":{"con`, cut: true, want: []string{"text a", truncated}},
+		{name: "end in a line", body: linesOf(ollamaText(`"a"`)) + `{"message":{"con`, want: []string{"text a", truncated}},
 		{name: "empty", want: []string{truncated}},
 
 		{name: "length", body: ended(`,"done_reason":"length"`), want: []string{"text a", "finish length"}},
 		{name: "load", body: ended(`,"done_reason":"load"`), want: []string{"text a", "finish load"}},
 		{name: "no reason", body: ended(``), want: []string{"text a", "finish stop"}},
 
-		{name: "thinking", body: lines(ollamaMessage(`"content":"","thinking":"h"`), ollamaMessage(`"content":"","thinking":"m"`), ollamaText(`"a"`), ollamaDone),
+		{name: "thinking", body: linesOf(ollamaMessage(`"content":"","thinking":"h"`), ollamaMessage(`"content":"","thinking":"m"`), ollamaText(`"a"`), ollamaDone),
 			want: []string{"reasoning h", "reasoning m", "text a", "usage 7 2 reported", "finish stop"}},
-		{name: "tool call", body: lines(call(`,"arguments":{"a": "<\u00e9>\ud83d\ude00", "b":[1,2]}`), `{"done":true,"done_reason":"stop"}`),
+		{name: "tool call", body: linesOf(call(`,"arguments":{"a": "<\u00e9>\ud83d\ude00", "b":[1,2]}`), `{"done":true,"done_reason":"stop"}`),
 			want: []string{`tool 0 call_0 f {"a": "<\u00e9>\ud83d\ude00", "b":[1,2]}`, "finish tool_calls stop"}},
-		{name: "tool calls", body: lines(ollamaText(`"a"`), ollamaMessage(`"tool_calls":[{"id":"x","function":{"index":0,"name":"f","arguments":{}}},{"function":{"index":1,"name":"g","arguments":null}}]`), call(``), `{"done":true,"done_reason":"length"}`),
+		{name: "tool calls", body: linesOf(ollamaText(`"a"`), ollamaMessage(`"tool_calls":[{"id":"x","function":{"index":0,"name":"f","arguments":{}}},{"function":{"index":1,"name":"g","arguments":null}}]`), call(``), `{"done":true,"done_reason":"length"}`),
 			want: []string{"text a", "tool 0 x f {}", "tool 1 call_1 g {}", "tool 2 call_2 f {}", "finish length"}},
-		{name: "arguments that are a string", body: lines(call(`,"arguments":"{\"a\":1}"`), ollamaDone),
+		{name: "arguments that are a string", body: linesOf(call(`,"arguments":"{\"a\":1}"`), ollamaDone),
 			want: []string{`tool 0 call_0 f {"a":1}`, "usage 7 2 reported", "finish tool_calls stop"}},
 
 		{name: "zeros of usage", body: ended(`,"prompt_eval_count":0,"eval_count":0`), want: []string{"text a", "usage 0 0 reported", "finish stop"}},
 		{name: "usage with gaps", body: ended(`,"eval_count":3`), want: []string{"text a", "usage - 3 reported", "finish stop"}},
 
-		{name: "error", body: lines(ollamaText(`"a"`), `{"error":"an error was encountered while running the model"}`),
+		{name: "error", body: linesOf(ollamaText(`"a"`), `{"error":"an error was encountered while running the model"}`),
 			want: []string{"text a", "failure upstream_error: an error was encountered while running the model"}},
-		{name: "error that is an object", body: lines(`{"error":{"message":"bad"}}`), want: []string{"failure upstream_error: bad"}},
-		{name: "error that is null", body: lines(`{"error":null,"done":true}`), want: []string{"finish stop"}},
-		{name: "no JSON", body: lines(ollamaText(`"a"`), `oops`, ollamaDone), want: []string{"text a", notJSON}},
-		{name: "no JSON at the end", body: lines(ollamaText(`"a"`), `oops`), want: []string{"text a", notJSON}},
-		{name: "another JSON", body: lines(`[]`), want: []string{notJSON}},
-		{name: "text is no string", body: lines(ollamaText(`[]`)), want: []string{"failure upstream_malformed: the provider sent a text that is not a string"}},
-		{name: "unknown fields", body: lines(`{"tomorrow":1}`, `{}`, `null`, ollamaText(`""`), ollamaText(`null`), ollamaText(`"a"`), ollamaDone),
+		{name: "error that is an object", body: linesOf(`{"error":{"message":"bad"}}`), want: []string{"failure upstream_error: bad"}},
+		{name: "error that is null", body: linesOf(`{"error":null,"done":true}`), want: []string{"finish stop"}},
+		{name: "no JSON", body: linesOf(ollamaText(`"a"`), `oops`, ollamaDone), want: []string{"text a", notJSON}},
+		{name: "no JSON at the end", body: linesOf(ollamaText(`"a"`), `oops`), want: []string{"text a", notJSON}},
+		{name: "another JSON", body: linesOf(`[]`), want: []string{notJSON}},
+		{name: "text is no string", body: linesOf(ollamaText(`[]`)), want: []string{"failure upstream_malformed: the provider sent a text that is not a string"}},
+		{name: "unknown fields", body: linesOf(`{"tomorrow":1}`, `{}`, `null`, ollamaText(`""`), ollamaText(`null`), ollamaText(`"a"`), ollamaDone),
 			want: []string{"text a", "usage 7 2 reported", "finish stop"}},
-		{name: "character in two halves", body: lines(ollamaText(`"\ud83d"`), ollamaText(`""`), ollamaText(`"\udc69"`), ollamaText(`"a\ud83d"`), ollamaDone),
+		{name: "character in two halves", body: linesOf(ollamaText(`"\ud83d"`), ollamaText(`""`), ollamaText(`"\udc69"`), ollamaText(`"a\ud83d"`), ollamaDone),
 			want: []string{"text 👩", "text a", "usage 7 2 reported", "text \ufffd", "finish stop"}},
-		{name: "long line", body: lines(ollamaText(`"` + strings.Repeat("x", 5<<20) + `"`)), want: []string{"failure upstream_malformed: the provider sent an event of more than 4194304 bytes"}},
+		{name: "long line", body: linesOf(ollamaText(`"` + strings.Repeat("x", 5<<20) + `"`)), want: []string{"failure upstream_malformed: the provider sent an event of more than 4194304 bytes"}},
 	})
 	testStreams(t, upstream.Ollama, "application/json", []streamTest{
 		{name: "no lines", body: wholeOllama, want: []string{`failure upstream_malformed: the provider answered with "application/json" instead of a stream`}},
@@ -92,7 +92,7 @@ func TestOllamaInPieces(t *testing.T) {
 
 func TestOllamaSource(t *testing.T) {
 	testSource(t, upstream.Ollama, answerAs(ndjson, wholeOllama, false), sessiontest.SourceWant{Text: wholeText, FromStart: true})
-	testSource(t, upstream.Ollama, answerAs(ndjson, lines(ollamaText(`"a"`)), true), sessiontest.SourceWant{Text: "a", FromStart: true, Breaks: true})
+	testSource(t, upstream.Ollama, answerAs(ndjson, linesOf(ollamaText(`"a"`)), true), sessiontest.SourceWant{Text: "a", FromStart: true, Breaks: true})
 }
 
 func TestOllamaRequest(t *testing.T) {
