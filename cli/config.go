@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 
 	"tokenrelay/chunker"
 	"tokenrelay/session/upstream"
@@ -87,19 +88,48 @@ type configFlag = kong.ConfigFlag
 //	keep_alive: 10s
 //	upstream:
 //	  - name: openai
+//	    protocol: responses
 //	    base_url: https://api.openai.com/v1
 //	    key_env: OPENAI_API_KEY
 //	    model: [gpt-4o, gpt-4o-mini]
+//	    idle: 30s
 //
 // It implements kong.Resolver.
-type configFile map[string]any
+type configFile struct {
+	values map[string]any
+	tree   *ast.File // of the same text, for the lines
+}
 
 func readConfig(r io.Reader) (kong.Resolver, error) {
-	var file configFile
-	if err := yaml.NewDecoder(r).Decode(&file); err != nil && err != io.EOF {
+	text, err := io.ReadAll(r)
+	if err != nil {
 		return nil, err
 	}
-	return file, nil
+	var file configFile
+	if err := yaml.Unmarshal(text, &file.values); err != nil {
+		return nil, err
+	}
+	file.tree, err = parser.ParseBytes(text, 0)
+	return file, err
+}
+
+// at tells the line of what stands under keys, which are names and indices; it
+// is empty if that is not known.
+func (c configFile) at(keys ...any) string {
+	path := new(yaml.PathBuilder).Root()
+	for _, key := range keys {
+		switch key := key.(type) {
+		case string:
+			path = path.Child(key)
+		case int:
+			path = path.Index(uint(key))
+		}
+	}
+	node, err := path.Build().FilterFile(c.tree)
+	if err != nil || node == nil || node.GetToken() == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (line %d)", node.GetToken().Position.Line)
 }
 
 // Validate refuses keys that no flag has.
@@ -113,9 +143,9 @@ func (c configFile) Validate(app *kong.Application) error {
 			known[keyOf(flag)] = flag.Name != "config"
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(c)) {
+	for _, key := range slices.Sorted(maps.Keys(c.values)) {
 		if !known[key] {
-			return fmt.Errorf("the configuration file has an unknown key %q", key)
+			return fmt.Errorf("the configuration file has an unknown key %q%s", key, c.at(key))
 		}
 	}
 	return nil
@@ -129,10 +159,16 @@ func (c configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 		}
 	}
 	key := keyOf(flag)
-	value := c[key]
-	if flag.Target.Type() == reflect.TypeFor[time.Duration]() && value != nil {
+	value := c.values[key]
+	if value == nil {
+		return nil, nil
+	}
+	switch flag.Target.Type() {
+	case reflect.TypeFor[upstreamFlags]():
+		return c.upstreamsOf(value)
+	case reflect.TypeFor[time.Duration]():
 		if _, ok := value.(string); !ok { // kong would take nanoseconds
-			return nil, fmt.Errorf("%s: %v needs a unit, as in 10s", key, value)
+			return nil, fmt.Errorf("%s: %v needs a unit, as in 10s%s", key, value, c.at(key))
 		}
 	}
 	return value, nil
@@ -140,75 +176,22 @@ func (c configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 
 func keyOf(f *kong.Flag) string { return strings.ReplaceAll(f.Name, "-", "_") }
 
-// An upstreamFlag is a provider, as name=…,base_url=…,key_env=…,model=… on the
-// command line, where model can be given more than once, or as a map in the
-// configuration file.
-type upstreamFlag struct{ upstream.Config }
+// upstreamFlags are providers: each as name=…,base_url=…,key_env=…,model=… on
+// the command line, where model can be given more than once, or as a map in
+// the configuration file. An error names the upstream and the key.
+type upstreamFlags []upstream.Config
 
-// Decode reads the form of the command line.
-func (u *upstreamFlag) Decode(c *kong.DecodeContext) error {
-	var pairs string
-	if err := c.Scan.PopValueInto("upstream", &pairs); err != nil {
+// Decode implements kong.MapperValue. From the configuration file comes what
+// upstreamsOf has read.
+func (u *upstreamFlags) Decode(c *kong.DecodeContext) error {
+	switch value := c.Scan.Pop().Value.(type) {
+	case upstreamFlags:
+		*u = value
+		return nil
+	case string:
+		one, err := parseUpstream(value, len(*u)+1)
+		*u = append(*u, one)
 		return err
 	}
-	for pair := range strings.SplitSeq(pairs, ",") {
-		key, value, ok := strings.Cut(pair, "=")
-		if !ok {
-			return fmt.Errorf("%q is not key=value, as in name=openai,base_url=https://api.openai.com/v1,key_env=OPENAI_API_KEY", pair)
-		}
-		if err := u.set(key, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// UnmarshalJSON reads the form of the configuration file: kong hands lists on
-// by way of JSON.
-func (u *upstreamFlag) UnmarshalJSON(data []byte) error {
-	var fields map[string]any
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return errors.New("an upstream is a map with name, base_url, key_env and model")
-	}
-	for _, key := range slices.Sorted(maps.Keys(fields)) {
-		values, list := fields[key].([]any)
-		if !list || key != "model" {
-			values = []any{fields[key]}
-		}
-		for _, value := range values {
-			text, ok := value.(string)
-			if !ok {
-				return fmt.Errorf("an upstream's %s must be text, not %v", key, value)
-			}
-			if err := u.set(key, text); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (u *upstreamFlag) set(key, value string) error {
-	var field *string
-	switch key {
-	case "name":
-		field = &u.Name
-	case "base_url":
-		field = &u.BaseURL
-	case "key_env":
-		field = &u.KeyEnv
-	case "model":
-		if strings.ContainsAny(value, "; \t\n") {
-			return fmt.Errorf("%q is no model's name", value)
-		}
-		u.Models = append(u.Models, value)
-		return nil
-	default:
-		return fmt.Errorf("an upstream has no %q: it has name, base_url, key_env and model", key)
-	}
-	if *field != "" {
-		return fmt.Errorf("an upstream has one %s, not %q and %q: give each provider an --upstream of its own", key, *field, value)
-	}
-	*field = value
-	return nil
+	return errors.New("is missing: name=openai,base_url=https://api.openai.com/v1,key_env=OPENAI_API_KEY is one")
 }

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"tokenrelay/session"
-	"tokenrelay/session/upstream"
 )
 
 // cleanEnv removes the variables of whoever runs the tests.
@@ -103,7 +102,8 @@ func TestEveryOption(t *testing.T) {
 		reflect.TypeFor[int64]():          {"77", "77"},
 		reflect.TypeFor[slog.Level]():     {"warn", "WARN"},
 		reflect.TypeFor[session.Level]():  {"process", "process"},
-		reflect.TypeFor[[]upstreamFlag](): {"name=a,base_url=http://a.test,model=m,model=n", "[{name: a, base_url: http://a.test, model: [m, n]}]"},
+		reflect.TypeFor[session.Policy](): {"stop", "stop"},
+		reflect.TypeFor[upstreamFlags]():  {"name=a,base_url=http://a.test,model=m,model=n", "[{name: a, base_url: http://a.test, model: [m, n]}]"},
 		reflect.TypeFor[[]string]():       {"https://a.test,https://b.test", "[https://a.test, https://b.test]"},
 		reflect.TypeOf(c.Serve.Config):    {},
 	}
@@ -141,7 +141,7 @@ func TestEveryOption(t *testing.T) {
 		if a, b := field(byEnv), field(byFile); !reflect.DeepEqual(a, b) || reflect.DeepEqual(a, field(c)) {
 			t.Errorf("--%s: %v by variable, %v by file, %v by default", flag.Name, a, b, field(c))
 		}
-		if kind := flag.Target.Kind(); (kind == reflect.Int || kind == reflect.Int64) && flag.Name != "log-level" {
+		if kind := flag.Target.Kind(); (kind == reflect.Int || kind == reflect.Int64) && flag.Name != "log-level" && flag.Name != "upstream-retries" {
 			_, err := configure(t, []string{"serve", "--" + flag.Name + "=0"}, nil, "")
 			if want := "--" + flag.Name + " must be more than 0"; err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("--%s=0: error %v, want %s", flag.Name, err, want)
@@ -162,42 +162,6 @@ func kebab(name string) string {
 	return strings.ToLower(out.String())
 }
 
-func TestUpstreamOption(t *testing.T) {
-	want := []upstreamFlag{
-		{upstream.Config{Name: "a", BaseURL: "https://a.test/v1", KeyEnv: "A_KEY", Models: []string{"m", "org/n:free"}}},
-		{upstream.Config{Name: "b", BaseURL: "http://b.test"}},
-	}
-	const file = `
-upstream:
-  - name: a
-    base_url: https://a.test/v1
-    key_env: A_KEY
-    model: [m, "org/n:free"]
-  - {name: b, base_url: http://b.test}
-`
-	for _, test := range []struct {
-		name string
-		args []string
-		env  map[string]string
-		file string
-		want []upstreamFlag
-	}{
-		{"flags", []string{"--upstream", "name=a,base_url=https://a.test/v1,key_env=A_KEY,model=m,model=org/n:free", "--upstream=name=b,base_url=http://b.test"}, nil, "", want},
-		{"file", nil, nil, file, want},
-		{"file, not a list", nil, nil, "upstream: {name: b, base_url: http://b.test}", want[1:]},
-		{"file, one model", nil, nil, "upstream: [{name: b, base_url: http://b.test, model: m}]", []upstreamFlag{{upstream.Config{Name: "b", BaseURL: "http://b.test", Models: []string{"m"}}}}},
-		{"variable over file", nil, map[string]string{"TOKENRELAY_UPSTREAM": "name=b,base_url=http://b.test"}, file, want[1:]},
-		{"flag over file", []string{"--upstream=name=b,base_url=http://b.test"}, nil, file, want[1:]},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			c, err := configure(t, append([]string{"serve"}, test.args...), test.env, test.file)
-			if err != nil || !reflect.DeepEqual(c.Serve.Upstream, test.want) {
-				t.Errorf("got  %+v, error %v\nwant %+v", c.Serve.Upstream, err, test.want)
-			}
-		})
-	}
-}
-
 // What is wrong is refused with status 2 and by name.
 func TestBadOptions(t *testing.T) {
 	for _, test := range []struct {
@@ -213,7 +177,7 @@ func TestBadOptions(t *testing.T) {
 		{"follow without id", []string{"follow"}, nil, "", "<id>"},
 		{"follow with a bad number", []string{"follow", "x", "--after=-1"}, nil, "", "--after"},
 		{"duration without unit", []string{"serve", "--keep-alive=10"}, nil, "", "--keep-alive"},
-		{"duration without unit in the file", []string{"serve"}, nil, "keep_alive: 10", "keep_alive: 10 needs a unit"},
+		{"duration without unit in the file", []string{"serve"}, nil, "keep_alive: 10", "keep_alive: 10 needs a unit, as in 10s (line 1)"},
 		{"zero", []string{"serve", "--retry=0s"}, nil, "", "--retry must be more than 0"},
 		{"negative", []string{"serve", "--max-sessions=-1"}, nil, "", "--max-sessions must be more than 0"},
 		{"zero in the file", []string{"serve"}, nil, "max_hold: 0", "--max-hold must be more than 0"},
@@ -221,21 +185,17 @@ func TestBadOptions(t *testing.T) {
 		{"not a number in a variable", []string{"serve"}, map[string]string{"TOKENRELAY_MAX_BODY": "big"}, "", "TOKENRELAY_MAX_BODY"},
 		{"level", []string{"serve", "--log-level=loud"}, nil, "", "--log-level"},
 		{"origin", []string{"serve", "--allow-origin=example.com"}, nil, "", "--allow-origin"},
-		{"unknown key", []string{"serve"}, nil, "lisen: x", `unknown key "lisen"`},
+		{"unknown key", []string{"serve"}, nil, "lisen: x", `unknown key "lisen" (line 1)`},
 		{"key with dashes", []string{"serve"}, nil, "keep-alive: 1s", `unknown key "keep-alive"`},
 		{"file in the file", []string{"serve"}, nil, "config: x", `unknown key "config"`},
 		{"key of another command", []string{"serve"}, nil, "after: 1", `unknown key "after"`},
-		{"key twice", []string{"serve"}, nil, "listen: a:1\nlisten: b:1", "listen"},
-		{"no map", []string{"serve"}, nil, "[1]", ""},
-		{"no YAML", []string{"serve"}, nil, "a: [", ""},
+		{"key twice", []string{"serve"}, nil, "listen: a:1\nlisten: b:1", `[2:1] mapping key "listen" already defined`},
+		{"no map", []string{"serve"}, nil, "\n[1]", "[2:1] "},
+		{"no YAML", []string{"serve"}, nil, "# so\n\na: [", "[3:4] "},
 		{"no file", []string{"serve", "--config=/nonexistent/relay.yaml"}, nil, "", "/nonexistent/relay.yaml"},
-		{"upstream without pairs", []string{"serve", "--upstream=openai"}, nil, "", "--upstream"},
-		{"upstream with another key", []string{"serve", "--upstream=name=a,url=b"}, nil, "", `--upstream: an upstream has no "url"`},
-		{"upstream with another key in the file", []string{"serve"}, nil, "upstream: [{name: a, url: b}]", `an upstream has no "url"`},
-		{"upstream with a number", []string{"serve"}, nil, "upstream: [{name: 7}]", "an upstream's name must be text, not 7"},
-		{"upstream with nothing", []string{"serve"}, nil, "upstream: [{name: }]", "an upstream's name must be text"},
-		{"upstream with lists", []string{"serve"}, nil, "upstream: [{name: [a, b]}]", "an upstream's name must be text"},
-		{"upstream that is no map", []string{"serve"}, nil, "upstream: [openai]", "an upstream is a map"},
+		{"policy", []string{"serve", "--no-reader=wait"}, nil, "", "--no-reader"},
+		{"patience", []string{"serve", "--no-reader-after=25h"}, nil, "", "--no-reader-after must be 24h0m0s at most"},
+		{"fewer tries than none", []string{"serve", "--upstream-retries=-1"}, nil, "", "--upstream-retries must be 0 or more"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			args := test.args
@@ -268,8 +228,6 @@ func TestBadServe(t *testing.T) {
 		name, arg, want string
 	}{
 		{"address", "--listen=nonsense", "--listen"},
-		{"upstream's address", "--upstream=name=a,base_url=a.test", "upstream a: base_url"},
-		{"upstream's key", "--upstream=name=a,base_url=http://a.test,key_env=TEST_NO_SUCH_KEY", "TEST_NO_SUCH_KEY"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cleanEnv(t)

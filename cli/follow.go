@@ -101,12 +101,32 @@ func (t *typist) take(m message) {
 		if text != "" {
 			t.midLine = t.keyboard.terminal && !strings.HasSuffix(text, "\n")
 		}
-	case m.kind == session.KindPaused:
-		t.notice("the session was paused")
-	case m.kind == session.KindResumed:
-		t.notice("the session goes on")
+	case m.kind == session.KindPaused, m.kind == session.KindResumed, m.kind == session.KindSeam:
+		t.notice(remark(m))
 	}
 	t.after = m.id
+}
+
+// remark is an event that is no text, in words.
+func remark(m message) string {
+	var payload struct {
+		Reason string
+		By     session.Continuation
+	}
+	json.Unmarshal([]byte(m.data), &payload) // without it the words are the general ones
+	switch {
+	case m.kind == session.KindPaused && payload.Reason == session.ReasonNoReader:
+		return "the session was paused: nobody read it"
+	case m.kind == session.KindPaused:
+		return "the session was paused"
+	case m.kind == session.KindResumed:
+		return "the session goes on"
+	case payload.By == session.ByMessage:
+		return "the model goes on from here, as well as it can"
+	case payload.By == session.ByAnew:
+		return "the model begins anew"
+	}
+	return "the model goes on from here"
 }
 
 // notice says something beside the text.
@@ -133,6 +153,10 @@ func (t *typist) outcome() error {
 			verb = "was interrupted; above is what came of it"
 		}
 		return fmt.Errorf("the session %s: %s (%s)", verb, t.end.Error.Message, t.end.Error.Code)
+	case t.end.Reason == session.ReasonNoReader:
+		return fmt.Errorf("the session was stopped: nobody read it (%s)", t.end.Reason)
+	case t.end.Reason == session.ReasonIdle:
+		return fmt.Errorf("the session was stopped: nobody read it, and nothing came (%s)", t.end.Reason)
 	}
 	return fmt.Errorf("the session ended: %s (%s)", t.kind, t.end.Reason)
 }

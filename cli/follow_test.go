@@ -133,6 +133,8 @@ func TestOutcome(t *testing.T) {
 	}{
 		{"done", end("done", `{"reason":"length"}`), "<nil>"},
 		{"stopped", end("stopped", `{"reason":"stop_requested"}`), "the session ended: stopped (stop_requested)"},
+		{"stopped unread", end("stopped", `{"reason":"no_reader"}`), "the session was stopped: nobody read it (no_reader)"},
+		{"stopped idle", end("stopped", `{"reason":"idle"}`), "the session was stopped: nobody read it, and nothing came (idle)"},
 		{"interrupted", end("interrupted", `{"reason":"restart"}`), "the session ended: interrupted (restart)"},
 		{"failed", end("failed", `{"reason":"error","error":{"code":"c","message":"m"}}`), "the session failed: m (c)"},
 		{"no end that could be read", end("done", `nonsense`), "<nil>"},
@@ -187,15 +189,25 @@ func TestKinds(t *testing.T) {
 			"id: 6\nevent: tool_call\ndata: {}\n\n"+
 			"id: 7\nevent: mine\ndata: {\"text\":\"no\"}\n\n"+
 			"id: 8\ndata: {\"text\":\"b\"}\n\n"+
-			"id: 9\nevent: done\ndata: {}\n\n", false))
+			"id: 9\nevent: paused\ndata: {\"reason\":\"no_reader\"}\n\n"+
+			"id: 10\nevent: resumed\ndata: {\"reason\":\"reader\"}\n\n"+
+			"id: 11\nevent: seam\ndata: {\"by\":\"prefill\",\"offset\":2}\n\n"+
+			"id: 12\ndata: {\"text\":\"c\"}\n\n"+
+			"id: 13\nevent: seam\ndata: {\"by\":\"message\",\"offset\":3}\n\n"+
+			"id: 14\nevent: seam\ndata: {\"by\":\"anew\",\"offset\":3}\n\n"+
+			"id: 15\nevent: seam\ndata: 7\n\n"+
+			"id: 16\nevent: done\ndata: {}\n\n", false))
 		var out, notes screen
 		if err := newTypist(streams{out: &out, err: &notes}, &keyboard{}, 0).run(t.Context(), c, "x"); err != nil {
 			t.Error(err)
 		}
-		if got, want := out.String(), "ab"; got != want {
+		if got, want := out.String(), "abc"; got != want {
 			t.Errorf("typed %q, want %q", got, want)
 		}
-		if got, want := notes.String(), " [the session was paused]  [the session goes on] "; got != want {
+		want := " [the session was paused]  [the session goes on] " +
+			" [the session was paused: nobody read it]  [the session goes on]  [the model goes on from here] " +
+			" [the model goes on from here, as well as it can]  [the model begins anew]  [the model goes on from here] "
+		if got := notes.String(); got != want {
 			t.Errorf("told %q, want %q", got, want)
 		}
 	})

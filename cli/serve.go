@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,38 +22,44 @@ import (
 
 // serveCommand is the whole configuration of the server.
 type serveCommand struct {
-	Config   configFlag     `placeholder:"FILE" help:"YAML file with any of these options, its keys written with _ for -."`
-	Listen   string         `default:"127.0.0.1:8080" help:"Address to listen on, as host:port; port 0 takes any that is free."`
-	Upstream []upstreamFlag `sep:"none" placeholder:"name=…,base_url=…,key_env=…,model=…" help:"A provider that speaks OpenAI's chat completions. key_env names the environment variable with its key; model lists one on offer. May be given more than once, and model within it."`
+	Config configFlag `placeholder:"FILE" help:"YAML file with any of these options, its keys written with _ for -."`
+	Listen string     `default:"127.0.0.1:8080" help:"Address to listen on, as host:port; port 0 takes any that is free."`
 
 	Data       string        `default:"./data" type:"path" help:"Directory that keeps the sessions. It is made if it is not there; no other relay may use it at the same time."`
 	Durability session.Level `default:"power" enum:"power,process,memory" help:"What an event survives once it is shown, and an append once it is answered: the loss of power (power), only the end of the process, kill -9 too (process), or nothing (memory): --data is not used then."`
 
-	Retain          time.Duration `default:"24h" help:"How long an ended session stays readable, and the most that a session can ask for."`
-	MaxSessions     int           `default:"10000" help:"How many sessions there may be that have not ended."`
-	MaxReaders      int           `default:"20000" help:"How many readers all sessions may have together."`
-	MaxSessionBytes int64         `default:"16777216" help:"Bound of one session's events, in bytes; one that reaches it ends as failed."`
-	MaxTotalBytes   int64         `default:"1073741824" help:"Bound of what all sessions keep together, in bytes of events and of what they were created with. Before it is reached ended sessions are removed, those first that ended first."`
-	MaxHold         int           `default:"1048576" help:"How much of an upstream is read on while its session is paused, in bytes of memory, some 130 a token."`
-	MaxLog          int           `default:"65536" help:"How much of one session's events stays in memory, in bytes, up to twice as much at times. Readers that are further behind read from --data."`
-	MaxBody         int64         `default:"4194304" help:"Bound of a request's body, in bytes."`
+	Retain          time.Duration `default:"24h" group:"Sessions" help:"How long an ended session stays readable, and the most that a session can ask for."`
+	MaxSessions     int           `default:"10000" group:"Sessions" help:"How many sessions there may be that have not ended."`
+	MaxReaders      int           `default:"20000" group:"Sessions" help:"How many readers all sessions may have together."`
+	MaxSessionBytes int64         `default:"16777216" group:"Sessions" help:"Bound of one session's events, in bytes; one that reaches it ends as failed."`
+	MaxTotalBytes   int64         `default:"1073741824" group:"Sessions" help:"Bound of what all sessions keep together, in bytes of events and of what they were created with. Before it is reached ended sessions are removed, those first that ended first."`
+	MaxLog          int           `default:"65536" group:"Sessions" help:"How much of one session's events stays in memory, in bytes, up to twice as much at times. Readers that are further behind read from --data."`
 
-	KeepAlive    time.Duration `default:"15s" help:"How long a stream may be silent before a keep-alive is sent."`
-	Retry        time.Duration `default:"1s" help:"How long EventSource is told to wait before it reconnects."`
-	WriteTimeout time.Duration `default:"30s" help:"How long one write to a reader may take before the reader is given up."`
-	SocketBuffer int           `default:"65536" help:"How much of a stream the kernel may hold for one reader, in bytes."`
-	Drain        time.Duration `default:"10s" help:"How long streams may go on once the server is told to end; a second signal ends it at once."`
+	NoReader      session.Policy `default:"continue" enum:"continue,pause,stop" group:"Sessions that nobody reads" help:"What becomes of a session that nobody reads, unless its creator said: it goes on (continue), is paused until somebody reads (pause), or ends (stop)."`
+	NoReaderAfter time.Duration  `default:"5m" group:"Sessions that nobody reads" help:"How long nobody must have read it, up to 24h, unless its creator said."`
+	MaxUnread     int            `default:"1000" group:"Sessions that nobody reads" help:"How many upstreams may go on though nobody has read them for that long; one that would be more is stopped."`
+	MaxUnreadTime time.Duration  `default:"1h" group:"Sessions that nobody reads" help:"How long nobody may read an upstream that goes on; then it is stopped."`
+	MaxIdle       time.Duration  `default:"24h" group:"Sessions that nobody reads" help:"How long nobody may read a session, be it paused, in which nothing happens; then it is stopped."`
 
-	UpstreamConnect    time.Duration `default:"10s" help:"How long there may be no connection to an upstream."`
-	UpstreamHeader     time.Duration `default:"2m" help:"How long an upstream may take to begin its answer."`
-	UpstreamFirstToken time.Duration `default:"5m" help:"How long an answer may take to have its first token."`
-	UpstreamIdle       time.Duration `default:"2m" help:"How long there may be no token after another. What an upstream sends to keep the connection alive is none."`
-	UpstreamTotal      time.Duration `default:"1h" help:"How long an answer may take in all. This and the limits above stand still while the session is paused."`
-	UpstreamBytes      int64         `default:"268435456" help:"Bound of an answer as it comes, in bytes."`
-	UpstreamRetries    int           `default:"2" help:"How often an upstream is asked again when it refuses, or the connection breaks, before the answer's first token."`
+	Upstream           upstreamFlags `placeholder:"name=…,base_url=…,key_env=…,model=…" group:"Upstreams" help:"A provider of models. May be given more than once, and model, one on offer, within it. protocol is chat (OpenAI's chat completions and what copies them), responses, anthropic or ollama. The key is in the environment variable key_env or the file key_file. Limits of its own: connect, header, first_token, idle, total, max_bytes, retries. background=true lets answers outlive the relay (responses); continuation is prefill or message."`
+	UpstreamConnect    time.Duration `default:"10s" group:"Upstreams" help:"How long there may be no connection to an upstream."`
+	UpstreamHeader     time.Duration `default:"2m" group:"Upstreams" help:"How long an upstream may take to begin its answer."`
+	UpstreamFirstToken time.Duration `default:"5m" group:"Upstreams" help:"How long an answer may take to have its first token."`
+	UpstreamIdle       time.Duration `default:"2m" group:"Upstreams" help:"How long there may be no token after another. What an upstream sends to keep the connection alive is none."`
+	UpstreamTotal      time.Duration `default:"1h" group:"Upstreams" help:"How long an answer may take in all. This and the limits above stand still while the session is paused."`
+	UpstreamBytes      int64         `default:"268435456" group:"Upstreams" help:"Bound of an answer as it comes, in bytes."`
+	UpstreamRetries    int           `default:"2" group:"Upstreams" help:"How often an upstream is asked again when it refuses for the moment, or the connection breaks, before the answer's first token; 0 for never."`
+	MaxHold            int           `default:"1048576" group:"Upstreams" help:"How much of an upstream is read on while its session is paused, in bytes of memory, some 130 a token."`
+	MaxTotalHold       int64         `default:"268435456" group:"Upstreams" help:"How much of all upstreams together is read on, in bytes of memory. Beyond it each is read on by one piece."`
 
-	AllowHost   []string `placeholder:"NAME" help:"Name under which the relay may be addressed, beside localhost and IP addresses; * for any, which is the default when it listens beyond loopback."`
-	AllowOrigin []string `placeholder:"URL" help:"Origin other than the relay's own whose pages may use the API, such as https://app.example.com."`
+	MaxBody      int64         `default:"4194304" group:"Connections" help:"Bound of a request's body, in bytes."`
+	KeepAlive    time.Duration `default:"15s" group:"Connections" help:"How long a stream may be silent before a keep-alive is sent."`
+	Retry        time.Duration `default:"1s" group:"Connections" help:"How long EventSource is told to wait before it reconnects."`
+	WriteTimeout time.Duration `default:"30s" group:"Connections" help:"How long one write to a reader may take before the reader is given up."`
+	SocketBuffer int           `default:"65536" group:"Connections" help:"How much of a stream the kernel may hold for one reader, in bytes."`
+	Drain        time.Duration `default:"10s" group:"Connections" help:"How long streams may go on once the server is told to end; a second signal ends it at once."`
+	AllowHost    []string      `placeholder:"NAME" group:"Connections" help:"Name under which the relay may be addressed, beside localhost and IP addresses; * for any, which is the default when it listens beyond loopback."`
+	AllowOrigin  []string      `placeholder:"URL" group:"Connections" help:"Origin other than the relay's own whose pages may use the API, such as https://app.example.com."`
 
 	LogLevel slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
 }
@@ -65,7 +72,8 @@ func (c *serveCommand) Validate() error {
 		value int64
 	}{
 		{"retain", int64(c.Retain)}, {"max-sessions", int64(c.MaxSessions)}, {"max-readers", int64(c.MaxReaders)},
-		{"max-session-bytes", c.MaxSessionBytes}, {"max-total-bytes", c.MaxTotalBytes}, {"max-hold", int64(c.MaxHold)}, {"max-log", int64(c.MaxLog)},
+		{"max-session-bytes", c.MaxSessionBytes}, {"max-total-bytes", c.MaxTotalBytes}, {"max-hold", int64(c.MaxHold)}, {"max-total-hold", c.MaxTotalHold}, {"max-log", int64(c.MaxLog)},
+		{"no-reader-after", int64(c.NoReaderAfter)}, {"max-unread", int64(c.MaxUnread)}, {"max-unread-time", int64(c.MaxUnreadTime)}, {"max-idle", int64(c.MaxIdle)},
 		{"max-body", c.MaxBody}, {"keep-alive", int64(c.KeepAlive)}, {"retry", int64(c.Retry)},
 		{"write-timeout", int64(c.WriteTimeout)}, {"socket-buffer", int64(c.SocketBuffer)}, {"drain", int64(c.Drain)},
 		{"upstream-connect", int64(c.UpstreamConnect)}, {"upstream-header", int64(c.UpstreamHeader)}, {"upstream-first-token", int64(c.UpstreamFirstToken)},
@@ -75,8 +83,11 @@ func (c *serveCommand) Validate() error {
 			return fmt.Errorf("--%s must be more than 0", option.flag)
 		}
 	}
-	if c.UpstreamRetries < 0 {
+	switch {
+	case c.UpstreamRetries < 0:
 		return errors.New("--upstream-retries must be 0 or more")
+	case c.NoReaderAfter > session.MaxNoReader:
+		return fmt.Errorf("--no-reader-after must be %v at most", session.MaxNoReader)
 	}
 	for _, origin := range c.AllowOrigin {
 		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
@@ -133,6 +144,11 @@ func (c *serveCommand) serve(ctx context.Context, logger *slog.Logger, upstreams
 		MaxBytes:      c.MaxSessionBytes,
 		MaxTotalBytes: c.MaxTotalBytes,
 		MaxHold:       c.MaxHold,
+		MaxTotalHold:  c.MaxTotalHold,
+		NoReader:      session.NoReader{Policy: c.NoReader, After: c.NoReaderAfter},
+		MaxUnread:     c.MaxUnread,
+		MaxUnreadTime: c.MaxUnreadTime,
+		MaxIdle:       c.MaxIdle,
 		MaxLog:        c.MaxLog,
 		Retain:        c.Retain,
 		Events:        metrics.Events(),
@@ -181,23 +197,22 @@ func (c *serveCommand) serve(ctx context.Context, logger *slog.Logger, upstreams
 }
 
 func (c *serveCommand) upstreams(logger *slog.Logger) (*upstream.Set, error) {
-	var configs []upstream.Config
-	for _, u := range c.Upstream {
-		configs = append(configs, u.Config)
-	}
-	limits := upstream.Limits{
+	set, err := upstream.New(c.Upstream, upstream.Options{Logger: logger, Limits: upstream.Limits{
 		Connect:    c.UpstreamConnect,
 		Header:     c.UpstreamHeader,
 		FirstToken: c.UpstreamFirstToken,
 		Idle:       c.UpstreamIdle,
 		Total:      c.UpstreamTotal,
 		Bytes:      c.UpstreamBytes,
-		Retries:    c.UpstreamRetries,
+		Retries:    retries(c.UpstreamRetries),
+	}})
+	if err != nil {
+		return nil, err
 	}
-	if limits.Retries == 0 {
-		limits.Retries = -1
+	for _, u := range c.Upstream {
+		logger.Info("upstream", "name", u.Name, "protocol", cmp.Or(u.Protocol, upstream.Chat), "models", len(u.Models))
 	}
-	return upstream.New(configs, upstream.Options{Limits: limits, Logger: logger})
+	return set, nil
 }
 
 // hosts lists the names that requests may give. Who listens beyond loopback
