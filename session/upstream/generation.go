@@ -154,7 +154,7 @@ func (g *generation) stream(ctx context.Context, q question, d *decoder) error {
 		}
 		refused, _ := errors.AsType[*refusal](err)
 		failed := refused != nil && refused.status == 0 // the generation itself
-		if d.cursor != before && !failed {
+		if d.cursor != before {
 			tries, resumed = 0, false
 		}
 		switch {
