@@ -17,6 +17,7 @@ import (
 
 	"tokenrelay/session"
 	"tokenrelay/session/upstream"
+	"tokenrelay/session/upstream/upstreamtest"
 )
 
 // A backgroundProvider has one response, whose events can be attached to.
@@ -484,6 +485,50 @@ func TestBackgroundErrorEarly(t *testing.T) {
 		}
 		if got, want := p.asked(), []string{"POST /responses", "POST /responses/resp_1/cancel", "POST /responses"}; !slices.Equal(got, want) {
 			t.Errorf("requests %q, want %q", got, want)
+		}
+	})
+}
+
+// The provider that all tests share, which cuts characters into halves.
+func TestBackgroundProvider(t *testing.T) {
+	behavior := upstreamtest.Behavior{Size: 1, Unit: upstreamtest.UTF16, Tokens: 60, Reasoning: "hm 🤔", ToolCall: &upstreamtest.ToolCall{ID: "x", Name: "f", Arguments: `{"a":"🤔"}`}, KeepAliveEvents: true, KeepAlive: time.Second, Between: 3 * time.Second}
+	synctest.Test(t, func(t *testing.T) {
+		p := upstreamtest.New(upstreamtest.Options{Default: behavior})
+		t.Setenv("TEST_UPSTREAM_KEY", testKey)
+		set, err := upstream.New([]upstream.Config{{Name: "p", Protocol: upstream.Responses, Background: true, BaseURL: "http://provider.test/v1", KeyEnv: "TEST_UPSTREAM_KEY"}}, upstream.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		set.Dial(p.Pipe(t))
+		defer set.CloseIdle()
+		source := open(t, set)
+		uncut := lines(withCursors(source.Deltas(t.Context(), session.Position{})))
+		if end := uncut[len(uncut)-1]; end != "finish tool_calls" {
+			t.Fatalf("the end is %q", end)
+		}
+		for after := 1; after < 70; after += 3 {
+			for _, fault := range []upstreamtest.Fault{upstreamtest.Cut, upstreamtest.CleanEnd} {
+				cut := behavior
+				cut.Fault, cut.After = fault, after
+				p.Script("Hi", cut, cut, behavior)
+				before := p.Background().Started
+				if got := lines(withCursors(source.Deltas(t.Context(), session.Position{}))); !slices.Equal(got, uncut) {
+					t.Fatalf("fault %d after %d tokens:\ngot  %q\nwant %q", fault, after, got, uncut)
+				}
+				if started := p.Background().Started - before; started != 1 {
+					t.Fatalf("fault %d after %d tokens: %d generations, want 1", fault, after, started)
+				}
+			}
+		}
+		if cancelled := p.Background().Cancelled; cancelled != 0 {
+			t.Errorf("%d were cancelled, want none", cancelled)
+		}
+		p.Script("Hi", behavior)
+		ctx, end := context.WithCancelCause(t.Context())
+		time.AfterFunc(30*time.Second, func() { end(session.ErrReleased) })
+		withCursors(source.Deltas(ctx, session.Position{}))
+		if cancelled := p.Background().Cancelled; cancelled != 1 {
+			t.Errorf("%d were cancelled once it was let go, want 1", cancelled)
 		}
 	})
 }
