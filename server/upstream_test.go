@@ -107,7 +107,7 @@ func (b before) readAll(path, after string) (events []upstream.Event, text strin
 var slow = upstreamtest.Behavior{First: 200 * time.Millisecond, Between: 100 * time.Millisecond}
 
 func TestRelease(t *testing.T) {
-	for _, protocol := range []upstream.Protocol{upstream.Chat, upstream.Responses} {
+	for _, protocol := range upstream.Protocols() {
 		t.Run(string(protocol), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := startBefore(t, options{}, upstream.Config{Protocol: protocol})
@@ -167,7 +167,7 @@ func TestHold(t *testing.T) {
 }
 
 func TestContinue(t *testing.T) {
-	for _, protocol := range []upstream.Protocol{upstream.Chat, upstream.Responses} {
+	for _, protocol := range upstream.Protocols() {
 		t.Run(string(protocol), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := startBefore(t, options{}, upstream.Config{Protocol: protocol})
