@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -134,6 +136,12 @@ func answerAs(kind, body string, cut bool) http.HandlerFunc {
 			panic(http.ErrAbortHandler)
 		}
 	}
+}
+
+// logged returns a logger and what it logs.
+func logged() (*bytes.Buffer, *slog.Logger) {
+	log := new(bytes.Buffer)
+	return log, slog.New(slog.NewTextHandler(log, nil))
 }
 
 // noDialTime is how long noDial takes. A request that ends does not end it.
