@@ -424,7 +424,8 @@ export class Chat {
           break;
       }
       if (event.type === 'paused' || event.type === 'resumed') {
-        this.announcement = `The session was ${event.type} for all readers at event ${event.id}`;
+        const why = event.reason === 'no_reader' ? ', because nobody read it,' : '';
+        this.announcement = `The session was ${event.type} for all readers${why} at event ${event.id}`;
       }
     }
     this.#options.answer.append(text);

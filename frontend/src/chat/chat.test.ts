@@ -174,6 +174,16 @@ describe('Chat', () => {
     expect(h.chat).toMatchObject({ cursor: 4, tools: ['f'] });
   });
 
+  test('a pause for want of a reader, and a seam, stand between the text and nothing else', async () => {
+    const pause = 'id: 6\nevent: paused\ndata: {"reason":"no_reader"}\n\n';
+    const seam = 'id: 7\nevent: resumed\ndata: {"reason":"reader"}\n\nid: 8\nevent: seam\ndata: {"by":"message","offset":9}\n\n';
+    const h = harness([(l) => l.write(wireRange(1, 5) + pause + seam + wireRange(9, 12))]);
+    void h.chat.send(question);
+    await tick(500);
+    expect(h.chat).toMatchObject({ phase: 'live', cursor: 12, heldBack: false });
+    expect(h.answer.text).toBe(text(2, 5) + text(9, 12));
+  });
+
   test('tries that fail belong to one cut', async () => {
     const gone = (): Response => new Response(null, { status: 503 });
     const h = harness([(l) => l.write(wireRange(1, 5)), gone, gone, (l) => l.write(wireRange(6, 7))]);

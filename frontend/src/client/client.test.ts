@@ -52,6 +52,7 @@ describe('Client', () => {
     { name: 'pause', run: (c) => c.pause('s1'), want: { method: 'POST', url: 'http://relay.test/v1/sessions/s1/pause', body: undefined } },
     { name: 'resume', run: (c) => c.resume('s1'), want: { method: 'POST', url: 'http://relay.test/v1/sessions/s1/resume' } },
     { name: 'stop', run: (c) => c.stop('s1'), want: { method: 'POST', url: 'http://relay.test/v1/sessions/s1/stop' } },
+    { name: 'continue', run: (c) => c.continue('s1'), want: { method: 'POST', url: 'http://relay.test/v1/sessions/s1/continue', body: undefined } },
     { name: 'finish', run: (c) => c.finish('s1'), want: { method: 'POST', url: 'http://relay.test/v1/sessions/s1/finish' } },
     { name: 'delete', run: (c) => c.delete('s1'), want: { method: 'DELETE', url: 'http://relay.test/v1/sessions/s1' } },
     { name: 'models', run: (c) => c.models(), want: { method: 'GET', url: 'http://relay.test/v1/models' } },

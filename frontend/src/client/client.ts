@@ -10,6 +10,9 @@ import { isRecord, text } from './json.ts';
 export type Unit = 'rune' | 'grapheme' | 'token' | 'word' | 'line' | 'delta';
 export type State = 'running' | 'paused' | 'done' | 'stopped' | 'failed' | 'interrupted';
 
+export type NoReaderPolicy = 'continue' | 'pause' | 'stop';
+export type OnPause = 'hold' | 'release';
+
 export interface Message {
   readonly role: string;
   readonly content: string;
@@ -19,7 +22,13 @@ export type Source =
   | { readonly type: 'text'; readonly text: string }
   | { readonly type: 'generate'; readonly prompt: string; readonly seed?: number; readonly length?: number }
   | { readonly type: 'push' }
-  | { readonly type: 'upstream'; readonly model: string; readonly messages: readonly Message[] };
+  | {
+      readonly type: 'upstream';
+      readonly model: string;
+      readonly messages: readonly Message[];
+      /** Further fields of the request to the provider, such as temperature. */
+      readonly parameters?: Readonly<Record<string, unknown>>;
+    };
 
 export interface CreateRequest {
   readonly source: Source;
@@ -27,8 +36,10 @@ export interface CreateRequest {
   readonly encoding?: string;
   /** Events a second at the source; absent means as fast as it comes. */
   readonly rate?: number;
-  readonly on_no_reader?: { readonly policy: 'continue' | 'pause' | 'stop'; readonly after?: string };
-  readonly on_pause?: 'hold' | 'release';
+  /** What becomes of it when nobody has read it for so long, such as "5m". */
+  readonly on_no_reader?: { readonly policy?: NoReaderPolicy; readonly after?: string };
+  /** Of an upstream: read on while the session is paused, or let go and asked again. */
+  readonly on_pause?: OnPause;
   readonly retain?: string;
   readonly metadata?: Readonly<Record<string, string>>;
 }
@@ -46,11 +57,18 @@ export interface Session {
   readonly unicode?: string;
   readonly last_event_id: number;
   readonly events_url: string;
+  readonly on_pause?: OnPause;
+  readonly on_no_reader?: { readonly policy: NoReaderPolicy; readonly after: string };
+  /** The session whose text this one begins with. */
+  readonly continues?: string;
   /** How many read along now. */
   readonly readers?: number;
   readonly usage?: Usage;
+  readonly timings?: Timings;
   /** Why it ended, once it has. */
   readonly reason?: string;
+  /** The provider's own word for it, if that is another. */
+  readonly provider_reason?: string;
   /** What went wrong, if that is why. */
   readonly error?: Failure;
   readonly metadata?: Readonly<Record<string, string>>;
@@ -64,9 +82,22 @@ export interface SessionPage {
   readonly next?: string;
 }
 
+/** A figure that is not there is not known; a zero was reported. */
 export interface Usage {
   readonly input_tokens?: number;
   readonly output_tokens?: number;
+  readonly source?: 'reported' | 'estimated' | 'none';
+  readonly [more: string]: unknown;
+}
+
+export interface Timings {
+  /** Times such as "2026-11-20T19:18:38.709Z". */
+  readonly created?: string;
+  readonly first_text?: string;
+  readonly ended?: string;
+  /** Of an upstream: from the request to the first token, and the mean between two. */
+  readonly first_token_ms?: number;
+  readonly between_tokens_ms?: number;
   readonly [more: string]: unknown;
 }
 
@@ -201,6 +232,11 @@ export class Client {
   /** Ends the generation for everybody. A session that has ended is left as it is. */
   async stop(id: string, options: CallOptions = {}): Promise<void> {
     await this.#done('POST', path(id, 'stop'), options);
+  }
+
+  /** Makes a session that goes on from the text of one that ended before its own end. */
+  async continue(id: string, options: CallOptions = {}): Promise<Session> {
+    return this.#json('POST', path(id, 'continue'), options);
   }
 
   /** Ends a pushed text as complete. */

@@ -22,6 +22,8 @@ export interface SessionInfo {
   readonly encoding?: string;
   readonly encoding_source?: 'request' | 'model' | 'default';
   readonly unicode?: string;
+  /** The session whose text this one begins with. */
+  readonly continues?: string;
   readonly [more: string]: unknown;
 }
 
@@ -48,13 +50,30 @@ export interface ToolCallEvent extends Numbered {
 /** The whole session was paused or resumed, for all its readers. */
 export interface PauseEvent extends Numbered {
   readonly type: 'paused' | 'resumed';
+  /** "no_reader" or "reader" if the server did it by itself; '' if somebody asked. */
+  readonly reason: string;
   readonly data: unknown;
+}
+
+/**
+ * From here on the text is another answer of the model, which was asked to go
+ * on. It need not be looked at: the text is joined as any other.
+ */
+export interface SeamEvent extends Numbered {
+  readonly type: 'seam';
+  /** How: "prefill" joins exactly, "message" as well as the model can, "anew" had no text to go on from. */
+  readonly by: string;
+  /** Bytes of the text before it. */
+  readonly offset: number;
 }
 
 export interface TerminalEvent extends Numbered {
   readonly type: 'end';
   readonly outcome: Outcome;
-  /** Such as "stop", "length" or, of an answer that a restart of the server cut short, "restart"; '' if none was given. */
+  /**
+   * Such as "stop" or "length"; "no_reader" or "idle" if nobody read it; "restart" of an answer that a
+   * restart of the server cut short; '' if none was given.
+   */
   readonly reason: string;
   /** What went wrong; undefined if nothing did. */
   readonly error: Failure | undefined;
@@ -69,7 +88,7 @@ export interface PushedEvent extends Numbered {
   readonly data: unknown;
 }
 
-export type StreamEvent = TextEvent | SessionEvent | ToolCallEvent | PauseEvent | TerminalEvent | PushedEvent;
+export type StreamEvent = TextEvent | SessionEvent | ToolCallEvent | PauseEvent | SeamEvent | TerminalEvent | PushedEvent;
 
 /** Reports an answer that is no event stream, or an event that is not of the protocol. */
 export class ProtocolError extends Error {
@@ -103,9 +122,12 @@ export function decode(raw: ServerSentEvent): StreamEvent | undefined {
     case 'session':
       return { type: 'session', id, session: fields as SessionInfo };
     case 'tool_call':
+      return { type: raw.name, id, data };
     case 'paused':
     case 'resumed':
-      return { type: raw.name, id, data };
+      return { type: raw.name, id, reason: text(fields['reason']), data };
+    case 'seam':
+      return { type: raw.name, id, by: text(fields['by']), offset: typeof fields['offset'] === 'number' ? fields['offset'] : 0 };
     case 'done':
     case 'failed':
     case 'stopped':

@@ -65,10 +65,12 @@ describe('Follow', () => {
           'event: tool_call\nid: 3\ndata: {"name":"f"}\n\n' +
           'event: ping\ndata: {"last":3}\n\n' +
           'event: paused\nid: 4\ndata: {}\n\n' +
-          'event: resumed\nid: 5\ndata: {}\n\n' +
-          'event: mine\nid: 6\ndata: [1]\n\n' +
-          'event: message\nid: 7\ndata: {"a":1}\n\n' +
-          'event: failed\nid: 8\ndata: {"reason":"upstream","error":{"code":"cut","message":"it broke"}}\n\n',
+          'event: resumed\nid: 5\ndata: {"reason":"reader"}\n\n' +
+          'event: seam\nid: 6\ndata: {"by":"prefill","offset":12}\n\n' +
+          'event: seam\nid: 7\ndata: 1\n\n' +
+          'event: mine\nid: 8\ndata: [1]\n\n' +
+          'event: message\nid: 9\ndata: {"a":1}\n\n' +
+          'event: failed\nid: 10\ndata: {"reason":"upstream","error":{"code":"cut","message":"it broke"}}\n\n',
       ),
     );
     const r = run(request);
@@ -77,8 +79,10 @@ describe('Follow', () => {
       { type: 'session', session: { unit: 'token' } },
       { type: 'reasoning', text: 'hm' },
       { type: 'tool_call', data: { name: 'f' } },
-      { type: 'paused' },
-      { type: 'resumed' },
+      { type: 'paused', reason: '' },
+      { type: 'resumed', reason: 'reader' },
+      { type: 'seam', by: 'prefill', offset: 12 },
+      { type: 'seam', by: '', offset: 0 },
       { type: 'custom', name: 'mine', data: [1] },
       { type: 'custom', name: 'message', data: { a: 1 } },
       { type: 'end', outcome: 'failed', reason: 'upstream', error: { code: 'cut', message: 'it broke' }, usage: undefined },
