@@ -122,6 +122,7 @@ export class Chat {
     const { outcome, reason, error } = this.end;
     if (error?.message || error?.code) return lament(error, this.#drawn);
     if (reason === outcome || (outcome === 'done' && reason === 'stop')) return '';
+    if (reason === 'no_reader') return 'Nobody read it.';
     const words = reason.replaceAll('_', ' ');
     return outcome === 'done' ? words : sentence(words);
   }

@@ -8,7 +8,7 @@ describe('lament', () => {
     ['storage_failed', 'The relay’s disk took nothing for too long, and the rest of this answer could not be kept.'],
     ['relay_full', 'All the sessions of the relay together have reached its limit, and there was no room for the rest of this answer.'],
     ['session_full', 'This answer has reached the length that the relay allows one session.'],
-    ['not_continuable', 'The relay was restarted in the middle of this answer, and a model cannot be asked for the rest of one.'],
+    ['not_continuable', 'The relay was restarted in the middle of this answer, and its provider cannot be asked for the rest of it.'],
     ['upstream_truncated', 'The stream broke off.'],
   ] as const) {
     test(code, () => {

@@ -67,7 +67,7 @@ function reason(code: string): string {
     case 'session_full':
       return 'This answer has reached the length that the relay allows one session.';
     case 'not_continuable':
-      return 'The relay was restarted in the middle of this answer, and a model cannot be asked for the rest of one.';
+      return 'The relay was restarted in the middle of this answer, and its provider cannot be asked for the rest of it.';
     default:
       return '';
   }
