@@ -1,8 +1,10 @@
 package upstream
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"unicode/utf8"
 )
 
 // halves decodes the JSON strings of one text that comes in pieces. A provider
@@ -22,8 +24,11 @@ func (h *halves) decode(piece json.RawMessage) (string, error) {
 	if len(piece) == 0 || string(piece) == "null" {
 		return "", nil
 	}
-	if piece[0] != '"' {
+	if len(piece) < 2 || piece[0] != '"' {
 		return "", errNotString
+	}
+	if plain := piece[1 : len(piece)-1]; h.high == "" && bytes.IndexByte(plain, '\\') < 0 && utf8.Valid(plain) {
+		return string(plain), nil // as nearly all are
 	}
 	quoted := `"` + h.high + string(piece[1:])
 	h.high = ""

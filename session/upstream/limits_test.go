@@ -90,8 +90,7 @@ func TestTimes(t *testing.T) {
 				gone := make(chan time.Time, 1)
 				handle := play(eventStream, test.send...)
 				set := newSet(t, upstream.Config{Limits: limits}, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) {
-					stop := context.AfterFunc(r.Context(), func() { gone <- time.Now() })
-					defer stop()
+					defer func() { gone <- time.Now() }()
 					handle(w, r)
 				})
 				source := open(t, set)

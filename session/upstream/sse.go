@@ -6,7 +6,6 @@ import (
 	"io"
 	"iter"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -28,12 +27,11 @@ type Event struct {
 func Events(r io.Reader) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		var (
-			lines  = bufio.NewScanner(r)
-			first  = true
-			event  Event
-			data   strings.Builder
-			filled bool // has data lines, even empty ones
-			id     string
+			lines = bufio.NewScanner(r)
+			first = true
+			event Event
+			data  []byte // each line with a line feed behind it
+			id    string
 		)
 		lines.Buffer(nil, maxEvent)
 		lines.Split(splitLines())
@@ -45,27 +43,25 @@ func Events(r io.Reader) iter.Seq2[Event, error] {
 			}
 			if len(line) == 0 {
 				event.ID = id
-				if filled {
-					event.Data = strings.TrimSuffix(data.String(), "\n")
+				if len(data) > 0 {
+					event.Data = string(data[:len(data)-1])
 					if !yield(event, nil) {
 						return
 					}
 				}
-				data.Reset()
-				event.Name, filled = "", false
+				data = data[:0]
+				event.Name = ""
 				continue
 			}
 			field, value, _ := bytes.Cut(line, []byte(":"))
 			value = bytes.TrimPrefix(value, []byte(" "))
 			switch string(field) {
 			case "data":
-				if data.Len()+len(value) >= maxEvent {
+				if len(data)+len(value) >= maxEvent {
 					yield(Event{}, bufio.ErrTooLong)
 					return
 				}
-				data.Write(value)
-				data.WriteByte('\n')
-				filled = true
+				data = append(append(data, value...), '\n')
 			case "event":
 				event.Name = string(value)
 			case "id":
