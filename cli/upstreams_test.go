@@ -198,3 +198,34 @@ func TestUpstreamsAreLogged(t *testing.T) {
 		t.Errorf("log = %s: it tells of the key", &log)
 	}
 }
+
+// The samples of the documentation are taken.
+func TestDocumentedUpstreams(t *testing.T) {
+	for file, want := range map[string]int{"../README.md": 2, "../docs/operations.md": 4} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, block := range strings.Split(string(text), "```yaml\n")[1:] {
+			sample, _, _ := strings.Cut(block, "```")
+			if !strings.Contains(sample, "upstream:\n") {
+				continue
+			}
+			c, err := configure(t, []string{"serve"}, nil, sample)
+			if err != nil {
+				t.Errorf("%s: %v in\n%s", file, err, sample)
+			}
+			for i := range c.Serve.Upstream { // their keys are not here
+				c.Serve.Upstream[i].KeyEnv, c.Serve.Upstream[i].KeyFile = "", ""
+			}
+			if _, err := upstream.New(c.Serve.Upstream, upstream.Options{}); err != nil {
+				t.Errorf("%s: %v in\n%s", file, err, sample)
+			}
+			found += len(c.Serve.Upstream)
+		}
+		if found != want {
+			t.Errorf("%s has %d upstreams, want %d", file, found, want)
+		}
+	}
+}
