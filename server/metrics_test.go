@@ -128,6 +128,8 @@ func TestMetricsShape(t *testing.T) {
 			"tokenrelay_commit_duration_seconds histogram",
 			"tokenrelay_frame_bytes_total counter",
 			"tokenrelay_frames_total counter",
+			"tokenrelay_held_bytes gauge",
+			"tokenrelay_held_limit_bytes gauge",
 			"tokenrelay_kept_bytes gauge",
 			"tokenrelay_kept_limit_bytes gauge",
 			"tokenrelay_readers gauge",
@@ -142,6 +144,8 @@ func TestMetricsShape(t *testing.T) {
 			"tokenrelay_store_bytes gauge",
 			"tokenrelay_store_up gauge",
 			"tokenrelay_units_capped_total counter",
+			"tokenrelay_unread_upstreams gauge",
+			"tokenrelay_unread_upstreams_limit gauge",
 		}
 		if got := strings.Join(names, "\n"); got != strings.Join(want, "\n") {
 			t.Errorf("names are\n%s\nwant\n%s", got, strings.Join(want, "\n"))

@@ -155,6 +155,10 @@ func TestHold(t *testing.T) {
 		time.Sleep(time.Second)
 		b.do("POST", path+"/pause", "")
 		<-request.Done
+		synctest.Wait()
+		if metrics, _ := b.scrape(); len(metrics["tokenrelay_held_bytes"]) < 5 || metrics["tokenrelay_held_limit_bytes"] != "2.68435456e+08" {
+			t.Errorf("held bytes are %s of %s, want some 10000", metrics["tokenrelay_held_bytes"], metrics["tokenrelay_held_limit_bytes"])
+		}
 		b.do("POST", path+"/resume", "")
 		events, text := b.readAll(path, "0")
 		if got, want := kinds(events), []string{"session", "paused", "resumed", "done"}; text != upstreamtest.Text("tides") || !slices.Equal(got, want) {
@@ -321,6 +325,38 @@ func TestNobodyReads(t *testing.T) {
 		}
 		if want := []string{`paused {"reason":"no_reader"}`, `resumed {"reason":"reader"}`}; len(told) != 3 || !slices.Equal(told[:2], want) || !strings.HasPrefix(told[2], "seam ") {
 			t.Errorf("events = %q, want %q and a seam", told, want)
+		}
+	})
+}
+
+// An upstream that nobody reads goes on within bounds.
+func TestUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBefore(t, options{session: session.Options{MaxUnread: 1, MaxUnreadTime: 5 * time.Minute}}, upstream.Config{})
+		drowsy := slow
+		drowsy.Between = 10 * time.Second
+		b.provider.Script("tides", drowsy)
+		unread := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			if metrics, _ := b.scrape(); metrics["tokenrelay_unread_upstreams"] != want || metrics["tokenrelay_unread_upstreams_limit"] != "1" {
+				t.Errorf("%s of %s upstreams are unread, want %s of 1", metrics["tokenrelay_unread_upstreams"], metrics["tokenrelay_unread_upstreams_limit"], want)
+			}
+		}
+		const more = `,"on_no_reader":{"after":"1m"}`
+		first := b.create("tides", more)
+		time.Sleep(time.Second)
+		second := b.create("tides", more)
+		unread("0")
+		time.Sleep(time.Minute)
+		unread("1")
+		if one, other := b.state(first), b.state(second); one.State != "running" || other.State != "stopped" || other.Reason != "no_reader" {
+			t.Errorf("states = %+v and %+v, want the second stopped: there is one place", one, other)
+		}
+		time.Sleep(5 * time.Minute)
+		unread("0")
+		if one := b.state(first); one.State != "stopped" || one.Reason != "no_reader" {
+			t.Errorf("state = %+v, want it stopped after its time", one)
 		}
 	})
 }
