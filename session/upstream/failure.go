@@ -60,6 +60,10 @@ func (p *provider) failure(err error) error {
 	if errors.Is(err, session.ErrNotContinuable) {
 		return err
 	}
+	if invalid, ok := errors.AsType[*session.InvalidError](err); ok {
+		// What a first answer may have, going on from a text may not.
+		return &session.Failure{Code: CodeError, Message: invalid.Error()}
+	}
 	p.logger.Warn("upstream broke", "error", err)
 	if errors.Is(err, errNoAnswer) {
 		return &session.Failure{Code: CodeUnreachable, Message: "the provider cannot be reached"}

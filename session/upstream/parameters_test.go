@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -44,6 +45,17 @@ func TestParameters(t *testing.T) {
 			if !ok || invalid.Field != "source.parameters."+name {
 				t.Errorf("parameter %s: error %v", name, err)
 			}
+		}
+	})
+}
+
+// Going on from a text can need parameters that a first answer leaves alone.
+func TestParametersOfContinue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		set := newSet(t, upstream.Config{Continuation: session.ByPrefill}, upstream.Options{}, answer(whole, false))
+		got := collectDeltas(open(t, set, `{"add_generation_prompt":true}`).Continue(t.Context(), "a"), true)
+		if len(got) != 1 || !strings.HasPrefix(got[0], "failure upstream_error: source.parameters.add_generation_prompt") {
+			t.Errorf("got %q", got)
 		}
 	})
 }
