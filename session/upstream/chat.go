@@ -101,7 +101,7 @@ func chatEvent(data string, d *decoder) error {
 			continue
 		}
 		reasoning := choice.Delta.ReasoningContent
-		if s := string(reasoning); s == "" || s == "null" || s == `""` {
+		if !filled(reasoning) {
 			reasoning = choice.Delta.Reasoning
 		}
 		if err := d.think(reasoning); err != nil {

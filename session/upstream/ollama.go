@@ -43,6 +43,7 @@ type ollamaChunk struct {
 	Message struct {
 		Content   json.RawMessage `json:"content"`
 		Thinking  json.RawMessage `json:"thinking"`
+		Reasoning json.RawMessage `json:"reasoning_content"` // of others that speak its protocol
 		ToolCalls []struct {
 			ID       string `json:"id"`
 			Function struct {
@@ -75,7 +76,11 @@ func (ollama) read(body io.Reader, d *decoder) error {
 		if len(chunk.Error) > 0 && string(chunk.Error) != "null" {
 			return d.failure(chunk.Error)
 		}
-		if err := d.think(chunk.Message.Thinking); err != nil {
+		reasoning := chunk.Message.Thinking
+		if !filled(reasoning) {
+			reasoning = chunk.Message.Reasoning
+		}
+		if err := d.think(reasoning); err != nil {
 			return err
 		}
 		if err := d.text(chunk.Message.Content); err != nil {

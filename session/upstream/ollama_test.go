@@ -53,6 +53,8 @@ func TestOllamaStream(t *testing.T) {
 
 		{name: "thinking", body: linesOf(ollamaMessage(`"content":"","thinking":"h"`), ollamaMessage(`"content":"","thinking":"m"`), ollamaText(`"a"`), ollamaDone),
 			want: []string{"reasoning h", "reasoning m", "text a", "usage 7 2 reported", "finish stop"}},
+		{name: "reasoning_content", body: linesOf(ollamaMessage(`"content":"","reasoning_content":"h"`), ollamaMessage(`"thinking":"m","reasoning_content":"m"`), ollamaMessage(`"thinking":"","reasoning_content":"!"`), ollamaDone),
+			want: []string{"reasoning h", "reasoning m", "reasoning !", "usage 7 2 reported", "finish stop"}},
 		{name: "tool call", body: linesOf(call(`,"arguments":{"a": "<\u00e9>\ud83d\ude00", "b":[1,2]}`), `{"done":true,"done_reason":"stop"}`),
 			want: []string{`tool 0 call_0 f {"a": "<\u00e9>\ud83d\ude00", "b":[1,2]}`, "finish tool_calls stop"}},
 		{name: "tool calls", body: linesOf(ollamaText(`"a"`), ollamaMessage(`"tool_calls":[{"id":"x","function":{"index":0,"name":"f","arguments":{}}},{"function":{"index":1,"name":"g","arguments":null}}]`), call(``), `{"done":true,"done_reason":"length"}`),

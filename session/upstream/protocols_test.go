@@ -197,7 +197,7 @@ func TestContinue(t *testing.T) {
 				}
 				mock := upstreamtest.New(upstreamtest.Options{Default: upstreamtest.Behavior{Size: 100}})
 				set := mockSet(t, upstream.Config{Protocol: p, Continuation: by}, mock)
-				for at := range whole[:len(whole)/3] {
+				for at := range whole[:len(whole)/8] {
 					if at%9 > 0 && !strings.ContainsAny(whole[max(at-1, 0):at+1], " \t\n") {
 						continue
 					}
