@@ -106,11 +106,13 @@ func (a *alarm) set() bool { return a.code != "" || a.ring != nil }
 func newWatch(l Limits, end context.CancelCauseFunc, held bool) *watch {
 	w := &watch{limits: l, end: end, began: time.Now()}
 	w.total = alarm{at: l.Total, limit: l.Total, code: CodeTotal, what: "the provider's answer took longer than"}
-	w.rings = w.began.Add(l.Total)
-	w.timer = time.AfterFunc(l.Total, w.ring)
 	if held {
 		w.hold(true)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(l.Total, w.ring) // which waits for the lock
+	w.rings = w.began.Add(l.Total)
 	return w
 }
 
