@@ -5,7 +5,7 @@ import { EventSource } from 'eventsource'
 import { LIMIT } from './relay.mjs'
 
 /** The names of the relay's own events, beside the unnamed one. */
-export const names = ['session', 'reasoning', 'tool_call', 'paused', 'resumed', 'done', 'stopped', 'failed', 'interrupted']
+export const names = ['session', 'reasoning', 'tool_call', 'paused', 'resumed', 'seam', 'done', 'stopped', 'failed', 'interrupted']
 const terminal = new Set(['done', 'stopped', 'failed', 'interrupted'])
 
 /** The events that one reader got, however many connections it took. */

@@ -1,33 +1,22 @@
-// @copilotkit/aimock 1.43.0 as a provider of models that we did not write.
+// @copilotkit/aimock 1.43.0 as a provider of models that we did not write: how
+// sessions deal with it. What it says is the matter of dialects.test.mjs.
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { LLMock } from '@copilotkit/aimock'
-import { chance, seed, text } from './chance.mjs'
+import { seed } from './chance.mjs'
 import { Cutter } from './cutter.mjs'
 import { Relay } from './relay.mjs'
 import { follow, Transcript } from './transcript.mjs'
 
 const options = { timeout: 30_000 }
 
-// Of well-formed UTF-16, with what providers send in pieces.
-const long = text(12_000, chance(80))
 const unicode = 'naïve café 👩‍👩‍👧 日本語 🏳️‍🌈👍🏽 𝒳𝒴 "\\ud83d" \\ 🇩🇪🇫🇷 cafe\u0301\r\nend 😀'
 const story = Array.from({ length: 400 }, (_, i) => `sentence ${i} 🙂 `).join('')
 
 const mock = new LLMock({ host: '127.0.0.1', port: 0, strict: true, logLevel: 'silent' })
 mock.addFixturesFromJSON([
-  {
-    match: { userMessage: 'long' },
-    response: { content: long, usage: { prompt_tokens: 11, completion_tokens: 2345, total_tokens: 2356 } },
-    chunkSize: 7,
-  },
   { match: { userMessage: 'unicode' }, response: { content: unicode }, chunkSize: 1 },
   { match: { userMessage: 'story' }, response: { content: story }, chunkSize: 9, streamingProfile: { ttft: 20, tps: 400, jitter: 0.2 } },
-  { match: { userMessage: 'cut time' }, response: { content: story }, chunkSize: 5, latency: 10, disconnectAfterMs: 250 },
-  { match: { userMessage: 'cut chunks' }, response: { content: story }, chunkSize: 5, truncateAfterChunks: 12, streamingProfile: { ttft: 10, tps: 200 } },
-  { match: { userMessage: 'rate limit' }, response: { error: { message: 'Rate limited', type: 'rate_limit_error' }, status: 429 } },
-  { match: { userMessage: 'broken' }, response: { error: { message: 'Out of order', type: 'server_error' }, status: 500 } },
-  { match: { userMessage: 'tools' }, response: { toolCalls: [{ name: 'weather', arguments: '{"city":"Zürich 🏔️"}' }] }, chunkSize: 1 },
 ])
 await mock.start()
 const watch = await Cutter.start({ port: mock.port })
@@ -49,72 +38,6 @@ async function ask(content, spec = {}, { model = 'gpt-4o', at = relay } = {}) {
   return { id: created.id, seen, source }
 }
 
-test('a long answer, exact, with the usage that the provider reports', options, async () => {
-  for (const unit of ['token', 'grapheme', 'delta']) {
-    const { id, seen, source } = await ask('long', { unit })
-    assert.equal(await source.closed, 204)
-    assert.deepEqual(seen.end, {
-      id: seen.last,
-      type: 'done',
-      data: { reason: 'stop', usage: { input_tokens: 11, output_tokens: 2345, source: 'reported' } },
-    })
-    seen.isExactly(long)
-    const session = await relay.session(id)
-    assert.equal(session.state, 'done')
-    assert.deepEqual(session.usage, seen.end.data.usage)
-  }
-})
-
-test('characters whose halves come in two events arrive whole', options, async () => {
-  for (const unit of ['delta', 'rune', 'grapheme', 'token', 'word', 'line']) {
-    const { seen, source } = await ask('unicode', { unit })
-    assert.equal(await source.closed, 204)
-    assert.equal(seen.end.type, 'done', unit)
-    seen.isExactly(unicode)
-    for (const e of seen.events) assert.ok(!(e.data.text ?? '').includes('\ufffd'), `${unit}: ${JSON.stringify(e)}`)
-  }
-})
-
-test('tool calls arrive whole', options, async () => {
-  const { seen, source } = await ask('tools')
-  assert.equal(await source.closed, 204)
-  const calls = seen.events.filter((e) => e.type === 'tool_call').map((e) => e.data)
-  assert.equal(calls[0].name, 'weather')
-  assert.equal(calls.map((c) => c.arguments).join(''), '{"city":"Zürich 🏔️"}')
-  assert.deepEqual([seen.end.type, seen.end.data.reason], ['done', 'tool_calls'])
-  seen.isExactly('')
-})
-
-for (const content of ['cut time', 'cut chunks']) {
-  test(`a stream that the provider breaks off has failed (${content})`, options, async () => {
-    const { id, seen, source } = await ask(content)
-    assert.equal(await source.closed, 204)
-    assert.equal(seen.end.type, 'failed')
-    assert.equal(seen.end.data.error.code, 'upstream_truncated')
-    assert.ok(seen.text.length > 20 && story.startsWith(seen.text), `text = ${seen.text}`)
-    seen.isExactly()
-    const again = new Transcript() // and whoever reads it later is told the same
-    assert.equal(await follow(`${relay.url}/v1/sessions/${id}/events`, again).closed, 204)
-    assert.deepEqual(again.events, seen.events)
-    const session = await relay.session(id)
-    assert.deepEqual([session.state, session.error.code], ['failed', 'upstream_truncated'])
-  })
-}
-
-for (const [content, code, message] of [
-  ['rate limit', 'upstream_rate_limited', /Rate limited/],
-  ['broken', 'upstream_error', /Out of order/],
-  ['no such fixture', 'upstream_error', /./],
-]) {
-  test(`an error of the provider: ${content}`, options, async () => {
-    const { seen, source } = await ask(content)
-    assert.equal(await source.closed, 204)
-    assert.deepEqual([seen.end.type, seen.end.data.reason, seen.end.data.error.code], ['failed', 'error', code])
-    assert.match(seen.end.data.error.message, message)
-    seen.isExactly('')
-  })
-}
-
 test('a provider that is not there', options, async (t) => {
   const nobody = await Cutter.start({ port: 1 })
   await nobody.close()
@@ -131,7 +54,8 @@ test('a line to the provider that is reset at random bytes', options, async (t) 
   let size = 0
   watch.onData = (data) => (size += data.length)
   await (await ask('unicode', {}, { model: 'watched/gpt-4o' })).seen.ended()
-  // Some in the head, some behind the reason of the end, most between them.
+  // Some in the head, which are asked for again, some behind the reason of the
+  // end, most between them.
   const runs = 50
   const place = (random, n) => [random(1, 150), random(size - 150, size - 1)][n] ?? random(1, size - 1)
   const cutter = await Cutter.start({ port: mock.port, cuts: runs, place, salt: 81 })
@@ -147,16 +71,14 @@ test('a line to the provider that is reset at random bytes', options, async (t) 
     states[state] = (states[state] ?? 0) + 1
     seen.isExactly()
     if (state === 'done') assert.equal(seen.text, unicode)
-    else if (state === 'upstream_unreachable') assert.equal(seen.text, '') // cut in the head of the answer
     else {
       assert.deepEqual([type, state], ['failed', 'upstream_truncated'])
       assert.ok(unicode.startsWith(seen.text), `text = ${JSON.stringify(seen.text)}`)
     }
   }
   t.diagnostic(`${cutter.made} cuts: ${JSON.stringify(states)}`)
-  assert.ok(states.upstream_unreachable >= 1)
   assert.ok(states.upstream_truncated >= runs / 2)
-  assert.ok(states.done >= 1)
+  assert.ok(states.done >= 2)
 })
 
 test('pause holds the text while the provider writes on; resume loses none', options, async () => {
