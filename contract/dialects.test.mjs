@@ -28,7 +28,7 @@ mock.addFixturesFromJSON([
   { match: { userMessage: 'cut time' }, response: { content: story }, chunkSize: 5, latency: 10, disconnectAfterMs: 250 },
   { match: { userMessage: 'cut chunks' }, response: { content: story }, chunkSize: 5, latency: 5, truncateAfterChunks: 40, streamingProfile: paced },
   { match: { userMessage: 'malformed' }, response: { content: 'never' }, chaos: { malformedRate: 1 } },
-  { match: { userMessage: 'slow' }, response: { content: 'at last' }, latency: 1500, chunkSize: 7 },
+  { match: { userMessage: 'slow' }, response: { content: 'at last' }, latency: 400, chunkSize: 7 },
 ])
 await mock.start()
 after(() => mock.stop())
@@ -39,12 +39,12 @@ const dialects = [
   { protocol: 'responses', base: '/v1', usage: { input_tokens: 11, output_tokens: 2345, source: 'reported' } },
   { protocol: 'anthropic', base: '/v1', usage: { input_tokens: 11, output_tokens: 2345, source: 'reported' } },
   // It reports no usage that was not measured, and sends its head with the first token.
-  { protocol: 'ollama', base: '', slow: 'header_timeout' },
+  { protocol: 'ollama', base: '', hasty: 'header=100ms', slow: 'header_timeout' },
 ]
 
-for (const { protocol, base, usage, slow } of dialects) {
+for (const { protocol, base, usage, hasty = 'first_token=100ms', slow = 'first_token_timeout' } of dialects) {
   const upstream = (name, ...more) => ['--upstream', [`name=${name}`, `protocol=${protocol}`, `base_url=${mock.url}${base}`, ...more].join(',')]
-  const relay = await Relay.start(...upstream('once', 'retries=0'), ...upstream('hasty', 'retries=0', 'header=1s', 'first_token=500ms'), ...upstream('patient'))
+  const relay = await Relay.start(...upstream('once', 'retries=0'), ...upstream('hasty', 'retries=0', hasty), ...upstream('patient'))
   after(() => relay.stop())
 
   /** Asks, and returns what was seen once the session has ended. */
@@ -130,6 +130,6 @@ for (const { protocol, base, usage, slow } of dialects) {
     assert.deepEqual([seen.end.type, seen.text], ['done', 'at last'])
     assert.ok(seen.end.data.timings.first_token_ms >= 300, JSON.stringify(seen.end.data.timings))
     assert.deepEqual([seen.session.timings.first_token_ms, seen.session.timings.between_tokens_ms], [seen.end.data.timings.first_token_ms, seen.end.data.timings.between_tokens_ms])
-    failed(await ask('slow', { name: 'hasty' }), slow ?? 'first_token_timeout')
+    failed(await ask('slow', { name: 'hasty' }), slow)
   })
 }
