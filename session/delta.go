@@ -72,7 +72,7 @@ type End struct {
 	Own     string   `json:"provider_reason,omitempty"` // the provider's own word for Reason
 	Error   *Failure `json:"error,omitempty"`
 	Usage   Usage    `json:"usage"`
-	Timings *Timings `json:"timings,omitempty"` // of an upstream
+	Timings *Timings `json:"timings,omitempty"` // of an upstream; nil if no token came
 }
 
 // Timings are how fast an upstream was, in milliseconds. What is not known is

@@ -260,6 +260,34 @@ func TestKindsOfDeltas(t *testing.T) {
 	})
 }
 
+// Arguments that no frame can carry come in several.
+func TestLargeToolCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := newScript()
+		m := start(t, session.Options{Upstreams: up})
+		s := create(t, m, session.Spec{Source: upstreamSpec})
+		arguments := strings.Repeat("€\u2028\x01", session.MaxFrame/4)
+		up.deltas <- session.Delta{Kind: session.DeltaToolCall, Call: session.ToolCall{Index: 2, ID: "c", Name: "f", Arguments: arguments}}
+		up.finish()
+		var got strings.Builder
+		for i, f := range readAll(t, s, 0) {
+			if f.Kind != session.KindToolCall {
+				continue
+			}
+			part := payload[session.ToolCall](t, f)
+			if got.WriteString(part.Arguments); part.Index != 2 || (part.ID == "c") != (i == 1) || (part.Name == "f") != (i == 1) {
+				t.Errorf("frame %d = %.100s", f.ID, f.Data)
+			}
+			if n := len(f.AppendWire(nil)); n > session.MaxFrame {
+				t.Errorf("frame %d has %d bytes", f.ID, n)
+			}
+		}
+		if got.String() != arguments {
+			t.Errorf("the arguments have %d bytes, want %d", got.Len(), len(arguments))
+		}
+	})
+}
+
 func TestHugeToolCallFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		up := newScript()

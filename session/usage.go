@@ -75,15 +75,12 @@ func (p *pump) usage() Usage {
 	return Usage{Source: UsageNone}
 }
 
-// timings are nil for a source that is no upstream.
+// timings are nil until an upstream's first token has come.
 func (p *pump) timings() *Timings {
-	if !p.upstream() {
+	if p.check.FirstToken == 0 {
 		return nil
 	}
-	var t Timings
-	if p.check.FirstToken > 0 {
-		t.FirstToken = new(milliseconds(p.check.FirstToken))
-	}
+	t := Timings{FirstToken: new(milliseconds(p.check.FirstToken))}
 	if gaps := p.check.Output - 1; gaps > 0 && p.check.Streaming > 0 {
 		t.BetweenTokens = new(milliseconds(p.check.Streaming / time.Duration(gaps)))
 	}
