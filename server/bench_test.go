@@ -44,7 +44,7 @@ func BenchmarkReplay(b *testing.B) {
 	const readers, events = 200, 2000
 	for b.Loop() {
 		floor := floorCost(b, readers, 0, events)
-		r := startTCP(b)
+		r := startTCP(b, session.Options{})
 		s, err := r.manager.Create(b.Context(), session.Anonymous, session.Spec{
 			Source: session.SourceSpec{Type: session.SourceText, Text: strings.Repeat("x", events)}, Unit: chunker.Rune})
 		if err != nil {
@@ -105,7 +105,7 @@ func floorCost(b *testing.B, readers int, interval time.Duration, events int) ti
 
 // liveCost is the same of the relay, with the appends that it takes.
 func liveCost(b *testing.B, sessions, readers int) time.Duration {
-	r := startTCP(b)
+	r := startTCP(b, session.Options{})
 	defer r.stop()
 	var all []*session.Session
 	var reading, attached sync.WaitGroup
@@ -144,9 +144,9 @@ type tcpRelay struct {
 	stop    func()
 }
 
-func startTCP(t testing.TB) *tcpRelay {
+func startTCP(t testing.TB, o session.Options) *tcpRelay {
 	t.Helper()
-	manager, err := session.NewManager(memstore.New(), session.Options{})
+	manager, err := session.NewManager(memstore.New(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ const cutsWanted = 300_000
 // through a real minute. How late events come is printed, not judged.
 func TestStalledReaderOverTCP(t *testing.T) {
 	const readers, rate, seconds = 1000, 10, 75
-	r := startTCP(t)
+	r := startTCP(t, session.Options{})
 	defer r.stop()
 	var all []*session.Session
 	var following, attached sync.WaitGroup

@@ -15,7 +15,7 @@ import (
 // A body of HTTP/1.0 ends with its connection, so that only a reset says that
 // it is not whole. It takes real sockets to see one.
 func TestHTTP10IsReset(t *testing.T) {
-	r := startTCP(t)
+	r := startTCP(t, session.Options{})
 	s, err := r.manager.Create(t.Context(), session.Anonymous, session.Spec{Source: session.SourceSpec{Type: session.SourcePush}, Unit: chunker.Rune})
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +37,7 @@ func TestHTTP10IsReset(t *testing.T) {
 
 // A reader that takes nothing cannot keep the relay from ending.
 func TestStalledReaderDoesNotHoldShutdown(t *testing.T) {
-	r := startTCP(t)
+	r := startTCP(t, session.Options{})
 	s, err := r.manager.Create(t.Context(), session.Anonymous, session.Spec{
 		Source: session.SourceSpec{Type: session.SourceText, Text: strings.Repeat("x", 200_000)}, Unit: chunker.Rune})
 	if err != nil {
