@@ -275,13 +275,18 @@ func TestContinueWhileDraining(t *testing.T) {
 		} else {
 			io.Copy(io.Discard, a.Body)
 		}
-		go b.stop()
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			b.stop()
+		}()
 		synctest.Wait()
 		a, err := b.askOn(conn, "POST", path+"/continue", "")
 		if err == nil && (a.StatusCode != 503 || a.Header.Get("Retry-After") == "") {
 			t.Errorf("continue while draining = %d %v, want 503", a.StatusCode, a.Header)
 		}
 		io.Copy(io.Discard, stream.Body)
+		<-stopped
 	})
 }
 
