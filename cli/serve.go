@@ -35,7 +35,7 @@ type serveCommand struct {
 	MaxTotalBytes   int64         `default:"1073741824" group:"Sessions" help:"Bound of what all sessions keep together, in bytes of events and of what they were created with. Before it is reached ended sessions are removed, those first that ended first."`
 	MaxLog          int           `default:"65536" group:"Sessions" help:"How much of one session's events stays in memory, in bytes, up to twice as much at times. Readers that are further behind read from --data."`
 
-	NoReader      session.Policy `default:"continue" enum:"continue,pause,stop" group:"Sessions that nobody reads" help:"What becomes of a session that nobody reads, unless its creator said: it goes on (continue), is paused until somebody reads (pause), or ends (stop)."`
+	NoReader      session.NoReaderPolicy `default:"continue" enum:"continue,pause,stop" group:"Sessions that nobody reads" help:"What becomes of a session that nobody reads, unless its creator said: it goes on (continue), is paused until somebody reads (pause), or ends (stop)."`
 	NoReaderAfter time.Duration  `default:"5m" group:"Sessions that nobody reads" help:"How long nobody must have read it, up to 24h, unless its creator said."`
 	MaxUnread     int            `default:"1000" group:"Sessions that nobody reads" help:"How many upstreams may go on though nobody has read them for that long; one that would be more is stopped."`
 	MaxUnreadTime time.Duration  `default:"1h" group:"Sessions that nobody reads" help:"How long nobody may read an upstream that goes on; then it is stopped."`

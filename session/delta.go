@@ -22,9 +22,9 @@ type Delta struct {
 	By    Continuation
 
 	// Reason is why the text ends, in the words of chat completions where they
-	// have one: stop, length, tool_calls, content_filter. Own is the provider's
-	// own word for it, if that is another.
-	Reason, Own string
+	// have one: stop, length, tool_calls, content_filter. ProviderReason is the
+	// provider's own word for it, if that is another.
+	Reason, ProviderReason string
 
 	// Cursor, if not empty, is what Deltas takes to go on behind this delta.
 	Cursor string
@@ -68,11 +68,11 @@ const (
 
 // An End is the payload of a terminal frame.
 type End struct {
-	Reason  string   `json:"reason"`
-	Own     string   `json:"provider_reason,omitempty"` // the provider's own word for Reason
-	Error   *Failure `json:"error,omitempty"`
-	Usage   Usage    `json:"usage"`
-	Timings *Timings `json:"timings,omitempty"` // of an upstream; nil if no token came
+	Reason         string   `json:"reason"`
+	ProviderReason string   `json:"provider_reason,omitempty"` // the provider's own word for Reason
+	Error          *Failure `json:"error,omitempty"`
+	Usage          Usage    `json:"usage"`
+	Timings        *Timings `json:"timings,omitempty"` // of an upstream; nil if no token came
 }
 
 // Timings are how fast an upstream was, in milliseconds. What is not known is

@@ -64,7 +64,7 @@ func (p *pump) draftDelta(d Delta) {
 		p.draftSeam(d.By)
 	case DeltaFinish:
 		p.flushCut()
-		p.drafts = append(p.drafts, draft{kind: KindDone, reason: d.Reason, own: d.Own})
+		p.drafts = append(p.drafts, draft{kind: KindDone, reason: d.Reason, own: d.ProviderReason})
 	case deltaBroken:
 		p.flushCut()
 		if errors.Is(p.broke, ErrNotContinuable) {
@@ -156,7 +156,7 @@ func (p *pump) draftChunks(cut func([]chunker.Chunk) []chunker.Chunk) {
 	for len(p.again) > 0 && len(chunks) > 0 {
 		if err := p.repeat(chunks[0]); err != nil {
 			p.drop()
-			p.let(ErrReleased)
+			p.closeFeed(ErrReleased)
 			failure, _ := errors.AsType[*Failure](err)
 			p.drafts = append(p.drafts, interrupted(failure))
 			return

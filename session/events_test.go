@@ -212,7 +212,7 @@ func TestEventsOfBrokenSessions(t *testing.T) {
 func TestUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := start(t, session.Options{MaxSessions: 10, MaxReaders: 20, MaxTotalBytes: 1 << 20, MaxUnread: 5, MaxTotalHold: 6})
-		want := session.Use{MaxSessions: 10, MaxReaders: 20, MaxBytes: 1 << 20, MaxUnread: 5, MaxHeld: 6}
+		want := session.Use{MaxSessions: 10, MaxReaders: 20, MaxTotalBytes: 1 << 20, MaxUnread: 5, MaxTotalHold: 6}
 		if got := m.Use(); got != want {
 			t.Errorf("before: %+v, want %+v", got, want)
 		}

@@ -14,7 +14,7 @@ import (
 type feed struct {
 	deltas chan Delta
 	broke  error // how the source ended; read it after deltas is closed
-	letGo  context.CancelCauseFunc
+	cancel context.CancelCauseFunc
 }
 
 // open starts the source. Deltas come until it is at its end or is let go.
@@ -23,13 +23,13 @@ func (p *pump) open(ctx context.Context) {
 	if p.source == nil {
 		return
 	}
-	ctx, letGo := context.WithCancelCause(ctx)
-	f := &feed{deltas: make(chan Delta), letGo: letGo}
+	ctx, cancel := context.WithCancelCause(ctx)
+	f := &feed{deltas: make(chan Delta), cancel: cancel}
 	p.feed, p.deltas = f, f.deltas
 	p.clock.open()
-	deltas := p.ask(ctx)
+	deltas := p.startDeltas(ctx)
 	p.feeding.Go(func() {
-		defer letGo(nil)
+		defer cancel(nil)
 		defer close(f.deltas)
 		f.broke = f.run(ctx, deltas)
 	})
@@ -53,8 +53,8 @@ func (f *feed) run(ctx context.Context, deltas iter.Seq2[Delta, error]) error {
 	return io.ErrUnexpectedEOF // it has no end of its own
 }
 
-// ask returns the deltas that are to come next.
-func (p *pump) ask(ctx context.Context) iter.Seq2[Delta, error] {
+// startDeltas returns the deltas that are to come next.
+func (p *pump) startDeltas(ctx context.Context) iter.Seq2[Delta, error] {
 	given := p.s.info.Spec.Source.Text
 	switch goesOn, _ := p.source.(Continuer); {
 	case p.resumes && goesOn != nil:
@@ -84,10 +84,10 @@ func (p *pump) ask(ctx context.Context) iter.Seq2[Delta, error] {
 	return p.source.Deltas(ctx, Position{Bytes: p.check.Position, Cursor: p.check.Cursor})
 }
 
-// let ends the feed. The cause says whether somebody may want the rest.
-func (p *pump) let(cause error) {
+// closeFeed ends the feed. The cause says whether somebody may want the rest.
+func (p *pump) closeFeed(cause error) {
 	if p.feed != nil {
-		p.feed.letGo(cause)
+		p.feed.cancel(cause)
 		p.feed, p.deltas = nil, nil
 	}
 }
@@ -95,7 +95,7 @@ func (p *pump) let(cause error) {
 // suspend lets the limits of the source stand still, or go on.
 func (p *pump) suspend(still bool) {
 	if s, ok := p.source.(Suspender); ok {
-		s.Suspend(still)
+		s.SetSuspended(still)
 	}
 }
 

@@ -42,7 +42,7 @@ func (p *pump) answer(err error) {
 
 func (p *pump) commit(ctx context.Context) error {
 	p.status.Usage, p.status.Timings = p.usage(), p.timings()
-	p.status.lasting = p.lasts()
+	p.status.resumable = p.resumable()
 	p.hold()
 	err := p.await(ctx, p.write(Batch{
 		ID:         p.s.info.ID,
@@ -101,7 +101,7 @@ func (p *pump) await(ctx context.Context, done <-chan error) error {
 	p.logger.Debug("the store does not answer", "session", p.s.info.ID, "for", storePatience)
 	p.overdue = true
 	p.answer(ErrStore)
-	p.let(ErrReleased)
+	p.closeFeed(ErrReleased)
 	for {
 		select {
 		case err := <-done:

@@ -136,19 +136,19 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // A Use is what a Manager uses of what it may.
 type Use struct {
-	Live        int // sessions that have not ended
-	MaxSessions int // of those
-	Ended       int // sessions that have ended and are kept
-	InMemory    int // sessions in memory, all that live among them
-	Readers     int
-	MaxReaders  int
-	Bytes       int64 // of frames, and of what sessions were created with
-	MaxBytes    int64
-	Disk        int64 // bytes that the store takes on its disk
-	Unread      int   // upstreams that run on though nobody reads them
-	MaxUnread   int
-	Held        int64 // bytes that deltas of paused sessions take
-	MaxHeld     int64
+	Live          int // sessions that have not ended
+	MaxSessions   int // of those
+	Ended         int // sessions that have ended and are kept
+	InMemory      int // sessions in memory, all that live among them
+	Readers       int
+	MaxReaders    int
+	Bytes         int64 // of frames, and of what sessions were created with
+	MaxTotalBytes int64
+	Disk          int64 // bytes that the store takes on its disk
+	Unread        int   // upstreams that run on though nobody reads them
+	MaxUnread     int
+	Held          int64 // bytes that deltas of paused sessions take
+	MaxTotalHold  int64
 }
 
 // Use returns what is in use now.
@@ -157,19 +157,19 @@ func (m *Manager) Use() Use {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return Use{
-		Live:        m.live,
-		MaxSessions: m.opts.MaxSessions,
-		Ended:       len(m.ended),
-		InMemory:    len(m.sessions),
-		Readers:     int(m.readers.used.Load()),
-		MaxReaders:  m.opts.MaxReaders,
-		Bytes:       m.bytes.used.Load(),
-		MaxBytes:    m.opts.MaxTotalBytes,
-		Disk:        disk,
-		Unread:      int(m.unread.used.Load()),
-		MaxUnread:   m.opts.MaxUnread,
-		Held:        m.held.used.Load(),
-		MaxHeld:     m.opts.MaxTotalHold,
+		Live:          m.live,
+		MaxSessions:   m.opts.MaxSessions,
+		Ended:         len(m.ended),
+		InMemory:      len(m.sessions),
+		Readers:       int(m.readers.used.Load()),
+		MaxReaders:    m.opts.MaxReaders,
+		Bytes:         m.bytes.used.Load(),
+		MaxTotalBytes: m.opts.MaxTotalBytes,
+		Disk:          disk,
+		Unread:        int(m.unread.used.Load()),
+		MaxUnread:     m.opts.MaxUnread,
+		Held:          m.held.used.Load(),
+		MaxTotalHold:  m.opts.MaxTotalHold,
 	}
 }
 
@@ -179,7 +179,7 @@ func (m *Manager) Unresumable() (n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range m.sessions {
-		if !s.lasts() {
+		if !s.resumable() {
 			n++
 		}
 	}
@@ -364,7 +364,7 @@ func (m *Manager) newPump(s *Session, source Source, r Record) *pump {
 	}
 	p.status = Status{
 		State: r.State, Last: r.Last, Usage: p.usage(), Timings: p.timings(),
-		FirstText: r.Checkpoint.FirstText, Producers: r.Checkpoint.Producers, lasting: p.lasts(),
+		FirstText: r.Checkpoint.FirstText, Producers: r.Checkpoint.Producers, resumable: p.resumable(),
 	}
 	p.kept = standing{p.status, p.check}
 	return p

@@ -63,7 +63,7 @@ type answer struct {
 	still bool
 }
 
-func (a *answer) Suspend(still bool) {
+func (a *answer) SetSuspended(still bool) {
 	if still != a.still {
 		a.still = still
 		a.m.still.Add(map[bool]int64{true: 1, false: -1}[still])

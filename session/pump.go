@@ -60,11 +60,11 @@ type pump struct {
 	tally    *tally // of an upstream whose units are no tokens
 	called   bool   // there was a tool call
 
-	// Who reads: see attend.
-	started time.Time
-	active  time.Time        // when something was committed last
-	unread  bool             // has a place in limits.unread
-	look    <-chan time.Time // when to attend again
+	// Who reads: see checkReaders.
+	unreadSince time.Time        // at the earliest
+	active      time.Time        // when something was committed last
+	unreadPlace bool             // has a place in limits.unread
+	recheck     <-chan time.Time // when to look again
 
 	// The frames of the coming commit, and what stands after it.
 	wire    Wire
@@ -107,15 +107,15 @@ func (p *pump) run(ctx context.Context) {
 		if !p.check.Released {
 			p.open(ctx)
 		}
-		p.started = time.Now()
-		p.attend()
+		p.unreadSince = time.Now()
+		p.checkReaders()
 		err = p.flush(ctx)
 	}
 	for err == nil && !p.status.State.Terminal() {
 		err = p.turn(ctx)
 	}
-	status := p.s.Status() // of what is committed: a refused commit may have been to end it
-	p.let(ErrElsewhere)    // if it has not been let go of: somebody may go on with it
+	status := p.s.Status()    // of what is committed: a refused commit may have been to end it
+	p.closeFeed(ErrElsewhere) // if it has not been let go of: somebody may go on with it
 	p.leaveUnread()
 	p.limits.held.add(-int64(p.queued))
 	if !status.State.Terminal() {
@@ -147,9 +147,9 @@ func (p *pump) turn(ctx context.Context) error {
 	case d, ok := <-p.wanted():
 		p.take(d, ok)
 	case <-p.s.attention:
-		p.attend()
-	case <-p.look:
-		p.attend()
+		p.checkReaders()
+	case <-p.recheck:
+		p.checkReaders()
 	case <-p.pace.wait(!p.idle() && p.status.State == Running):
 	}
 	p.emit()
@@ -253,12 +253,12 @@ func (p *pump) frame(kind Kind, data []byte) {
 // finish appends the terminal frame, lets go of the source and forgets what was
 // not shown.
 func (p *pump) finish(d draft) {
-	p.let(ErrReleased)
+	p.closeFeed(ErrReleased)
 	p.drop()
 	if p.tally != nil {
 		p.check.Output += p.tally.end()
 	}
-	end := End{Reason: d.reason, Own: d.own, Error: d.failure, Usage: p.usage(), Timings: p.timings()}
+	end := End{Reason: d.reason, ProviderReason: d.own, Error: d.failure, Usage: p.usage(), Timings: p.timings()}
 	data, err := json.Marshal(end)
 	if err == nil {
 		data, err = lineOf(data)
@@ -269,7 +269,7 @@ func (p *pump) finish(d draft) {
 	p.frame(d.kind, data)
 	p.status.State, p.status.End, p.status.Ended = State(d.kind), &end, now()
 	p.check.Ended, p.check.Held, p.check.HeldKind = p.status.Ended, "", KindText
-	p.check.Cursor, p.check.Released, p.check.Unread = "", false, false
+	p.check.Cursor, p.check.Released, p.check.PausedUnread = "", false, false
 }
 
 // now is the time as sessions keep it.
@@ -301,8 +301,8 @@ func (p *pump) apply(c *command) error {
 	switch c.op {
 	case opPause:
 		switch {
-		case state == Paused && p.check.Unread: // a reader that comes resumes it no more
-			p.check.Unread, p.changed = false, true
+		case state == Paused && p.check.PausedUnread: // a reader that comes resumes it no more
+			p.check.PausedUnread, p.changed = false, true
 		case state == Running:
 			if p.fill() {
 				return &EndedError{State: Failed}
@@ -347,12 +347,12 @@ func (p *pump) pause(unread bool) {
 		data = `{"reason":"` + ReasonNoReader + `"}`
 	}
 	p.frame(KindPaused, []byte(data))
-	p.status.State, p.check.Unread = Paused, unread
+	p.status.State, p.check.PausedUnread = Paused, unread
 	p.leaveUnread()
 	p.suspend(true)
 	_, goesOn := p.source.(Continuer)
 	if goesOn && p.s.info.Spec.OnPause == Release && !p.called && (p.feed != nil || p.unopened) {
-		p.let(ErrReleased)
+		p.closeFeed(ErrReleased)
 		p.unopened, p.check.Released, p.check.Cursor = false, true, ""
 	}
 }
@@ -360,12 +360,12 @@ func (p *pump) pause(unread bool) {
 // resume goes on after pause.
 func (p *pump) resume() {
 	data := "{}"
-	if p.check.Unread {
+	if p.check.PausedUnread {
 		data = `{"reason":"reader"}`
 	}
 	p.frame(KindResumed, []byte(data))
-	p.status.State, p.check.Unread = Running, false
-	p.started = time.Now() // as if somebody had read until now
+	p.status.State, p.check.PausedUnread = Running, false
+	p.unreadSince = time.Now() // as if somebody had read until now
 	p.pace.restart()
 	p.clock.pass()
 	p.suspend(false)
@@ -373,7 +373,7 @@ func (p *pump) resume() {
 		p.check.Released = false
 		p.unopened, p.resumes = true, true
 	}
-	p.attend()
+	p.checkReaders()
 }
 
 // fill ends a session that has reached a limit, and reports whether it has.

@@ -47,7 +47,7 @@ var errNotContinuable = &Failure{CodeNotContinuable, "the relay was restarted, a
 func (p *pump) continuable() error {
 	info := p.s.info
 	switch {
-	case p.upstream() && (p.source == nil || !p.lasts()):
+	case p.upstream() && (p.source == nil || !p.resumable()):
 		return errNotContinuable
 	case info.Spec.Source.Type == SourceGenerate && info.Generator != GeneratorVersion:
 		return &Failure{CodeGeneratorChanged, fmt.Sprintf("the relay was restarted with version %d of its generator, which gives other text than version %d", GeneratorVersion, info.Generator)}
@@ -57,8 +57,8 @@ func (p *pump) continuable() error {
 	return nil
 }
 
-// lasts reports whether the source can be asked for the rest after a restart.
-func (p *pump) lasts() bool { return !p.upstream() || p.check.Cursor != "" || p.check.Released }
+// resumable reports whether the source can be asked for the rest after a restart.
+func (p *pump) resumable() bool { return !p.upstream() || p.check.Cursor != "" || p.check.Released }
 
 // giveUp forgets what is not committed and ends the session. Text that was
 // taken from its source and stands in no frame yet is framed first.

@@ -41,7 +41,7 @@ type Status struct {
 	Readers   int
 	Producers map[string]uint64 // last sequence number of each; nil if there are none
 
-	lasting bool // it would go on after the end of the process
+	resumable bool // it would go on after the end of the process
 }
 
 // A Session owns one text. Its methods may be called at the same time; one
@@ -99,12 +99,12 @@ func (s *Session) state() State {
 	return s.status.State
 }
 
-// lasts reports whether the session would go on after the end of the process,
+// resumable reports whether the session would go on after the end of the process,
 // or stands still anyway.
-func (s *Session) lasts() bool {
+func (s *Session) resumable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.status.lasting || s.status.State != Running
+	return s.status.resumable || s.status.State != Running
 }
 
 // Read returns a reader of the frames past after. Errors are *AheadError, and
@@ -117,19 +117,19 @@ func (s *Session) Read(after FrameID) (*Reader, error) {
 		return nil, ErrOverloaded
 	}
 	if s.readers.Add(1) == 1 {
-		s.attend()
+		s.notifyReaders()
 	}
 	return newReader(s, after, func() {
 		s.readUntil.Store(time.Now().UnixNano())
 		if s.readers.Add(-1) == 0 {
-			s.attend()
+			s.notifyReaders()
 		}
 		s.seats.add(-1)
 	}), nil
 }
 
-// attend asks the pump to look at who reads.
-func (s *Session) attend() {
+// notifyReaders asks the pump to look at who reads.
+func (s *Session) notifyReaders() {
 	select {
 	case s.attention <- struct{}{}:
 	default:

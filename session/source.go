@@ -78,7 +78,7 @@ type Continuer interface {
 // A Suspender is a Source whose limits of time stand still while its session is
 // paused. Suspend may be called at any time, while Deltas runs too.
 type Suspender interface {
-	Suspend(still bool)
+	SetSuspended(still bool)
 }
 
 // Errors of sources.

@@ -68,20 +68,20 @@ const (
 
 // A NoReader says what becomes of a session while nobody reads it.
 type NoReader struct {
-	Policy Policy
+	Policy NoReaderPolicy
 	// After is how long nobody must have read it, from its creation on.
 	After time.Duration
 }
 
-// A Policy is what a NoReader does.
-type Policy string
+// A NoReaderPolicy is what a NoReader does.
+type NoReaderPolicy string
 
 const (
 	// PolicyContinue goes on. An upstream does so within Options.MaxUnread and
 	// Options.MaxUnreadTime.
-	PolicyContinue Policy = "continue"
-	PolicyPause    Policy = "pause" // until somebody reads
-	PolicyStop     Policy = "stop"
+	PolicyContinue NoReaderPolicy = "continue"
+	PolicyPause    NoReaderPolicy = "pause" // until somebody reads
+	PolicyStop     NoReaderPolicy = "stop"
 )
 
 // MaxNoReader bounds NoReader.After.

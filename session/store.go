@@ -69,8 +69,8 @@ type Checkpoint struct {
 	Cursor string
 	// Released says that the source was let go when the session was paused.
 	Released bool
-	// Unread says that the session is paused because nobody reads it.
-	Unread bool
+	// PausedUnread says that the session is paused because nobody reads it.
+	PausedUnread bool
 	// Output is how many tokens the model has written, by our own count, and
 	// Earlier how many of them before the last seam.
 	Output, Earlier int64

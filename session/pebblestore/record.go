@@ -79,7 +79,7 @@ func appendState(dst []byte, s *state) []byte {
 	set(hasUsage, c.Usage != session.Usage{})
 	set(hasInput, c.Usage.Input != nil)
 	set(hasOutput, c.Usage.Output != nil)
-	set(hasUpstream, c.Cursor != "" || c.Output != 0 || c.Earlier != 0 || c.FirstToken != 0 || c.Streaming != 0 || c.Unread)
+	set(hasUpstream, c.Cursor != "" || c.Output != 0 || c.Earlier != 0 || c.FirstToken != 0 || c.Streaming != 0 || c.PausedUnread)
 	set(isReleased, c.Released)
 
 	dst = append(dst, format, has)
@@ -118,7 +118,7 @@ func appendState(dst []byte, s *state) []byte {
 		dst = binary.AppendVarint(dst, c.Earlier)
 		dst = binary.AppendVarint(dst, int64(c.FirstToken))
 		dst = binary.AppendVarint(dst, int64(c.Streaming))
-		dst = append(dst, flag(c.Unread))
+		dst = append(dst, flag(c.PausedUnread))
 	}
 	return dst
 }
@@ -179,7 +179,7 @@ func parseState(value []byte) (s state, err error) {
 		c.FirstToken = time.Duration(d.varint())
 		c.Streaming = time.Duration(d.varint())
 		unread := d.byte()
-		c.Unread = unread == 1
+		c.PausedUnread = unread == 1
 		d.bad = d.bad || unread > 1
 	}
 	c.Released = has&isReleased != 0

@@ -54,7 +54,7 @@ func FuzzDecode(f *testing.F) {
 				ended = true
 				continue
 			}
-			for _, s := range []string{d.Text, d.Call.ID, d.Call.Name, d.Call.Arguments, d.Reason, d.Own} {
+			for _, s := range []string{d.Text, d.Call.ID, d.Call.Name, d.Call.Arguments, d.Reason, d.ProviderReason} {
 				if !utf8.ValidString(s) {
 					t.Fatalf("%+v is not UTF-8", d)
 				}

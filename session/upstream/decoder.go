@@ -164,7 +164,7 @@ func (d *decoder) ends(reason string, own map[string]string) {
 // finish yields what was held back, and the end.
 func (d *decoder) finish() {
 	d.endHeld(true)
-	d.send(session.Delta{Kind: session.DeltaFinish, Reason: d.reason, Own: d.own})
+	d.send(session.Delta{Kind: session.DeltaFinish, Reason: d.reason, ProviderReason: d.own})
 }
 
 // endHeld yields what was held back of the reasoning, which ends where text

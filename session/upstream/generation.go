@@ -88,7 +88,7 @@ func (g *generation) Continue(ctx context.Context, text string) iter.Seq2[sessio
 }
 
 // Suspend lets the clocks of the limits stand still, or go on.
-func (g *generation) Suspend(still bool) {
+func (g *generation) SetSuspended(still bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.suspended == still {

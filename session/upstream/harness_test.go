@@ -110,7 +110,7 @@ func show(d session.Delta, err error) string {
 	case session.DeltaSeam:
 		return "seam " + string(d.By)
 	case session.DeltaFinish:
-		return strings.TrimSpace("finish " + d.Reason + " " + d.Own)
+		return strings.TrimSpace("finish " + d.Reason + " " + d.ProviderReason)
 	}
 	return fmt.Sprintf("unknown %+v", d)
 }

@@ -280,10 +280,10 @@ func TestSuspend(t *testing.T) {
 				began := time.Now()
 				// Twice is once.
 				for _, still := range []bool{true, true} {
-					time.AfterFunc(5*time.Second, func() { source.Suspend(still) })
+					time.AfterFunc(5*time.Second, func() { source.SetSuspended(still) })
 				}
 				for _, still := range []bool{false, false} {
-					time.AfterFunc(5*time.Second+hour, func() { source.Suspend(still) })
+					time.AfterFunc(5*time.Second+hour, func() { source.SetSuspended(still) })
 				}
 				got := deltas(t, source, true)
 				took := time.Since(began)
@@ -300,9 +300,9 @@ func TestSuspend(t *testing.T) {
 	t.Run("before", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			source := open(t, newSet(t, upstream.Config{Limits: limits}, upstream.Options{}, play(eventStream, "")))
-			source.Suspend(true)
+			source.SetSuspended(true)
 			began := time.Now()
-			time.AfterFunc(hour, func() { source.Suspend(false) })
+			time.AfterFunc(hour, func() { source.SetSuspended(false) })
 			got := deltas(t, source, true)
 			if want := []string{noToken}; !slices.Equal(got, want) || time.Since(began) != hour+45*time.Second {
 				t.Errorf("got  %q after %v\nwant %q", got, time.Since(began), want)

@@ -2,18 +2,18 @@ package session
 
 import "time"
 
-// attend looks at who reads the session, and does what is due because nobody
+// checkReaders looks at who reads the session, and does what is due because nobody
 // does. It is called when the first reader comes, when the last one leaves, and
 // when the time has come that it asked for.
-func (p *pump) attend() {
+func (p *pump) checkReaders() {
 	if p.status.State.Terminal() {
 		return
 	}
 	if p.s.readers.Load() > 0 {
-		p.attended()
+		p.readerCame()
 		return
 	}
-	now, since := time.Now(), p.started
+	now, since := time.Now(), p.unreadSince
 	if left := time.Unix(0, p.s.readUntil.Load()); left.After(since) {
 		since = left
 	}
@@ -37,16 +37,16 @@ func (p *pump) attend() {
 			p.pause(true)
 		}
 	case alone && policy == PolicyContinue && running && p.upstream():
-		if !p.unread && !p.limits.unread.take(1) || !now.Before(long) {
+		if !p.unreadPlace && !p.limits.unread.take(1) || !now.Before(long) {
 			p.end(ReasonNoReader)
 			return
 		}
-		p.unread = true
+		p.unreadPlace = true
 		next = earlier(next, long)
 	case !alone:
 		next = earlier(next, grace)
 	}
-	p.look = time.After(next.Sub(now))
+	p.recheck = time.After(next.Sub(now))
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -56,19 +56,19 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// attended is attend while somebody reads.
-func (p *pump) attended() {
-	p.look = nil
+// readerCame is checkReaders while somebody reads.
+func (p *pump) readerCame() {
+	p.recheck = nil
 	p.leaveUnread()
-	if p.status.State == Paused && p.check.Unread && !p.fill() {
+	if p.status.State == Paused && p.check.PausedUnread && !p.fill() {
 		p.resume()
 	}
 }
 
 // leaveUnread gives up the place among those that run unread.
 func (p *pump) leaveUnread() {
-	if p.unread {
-		p.unread = false
+	if p.unreadPlace {
+		p.unreadPlace = false
 		p.limits.unread.add(-1)
 	}
 }

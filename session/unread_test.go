@@ -10,7 +10,7 @@ import (
 	"tokenrelay/session/memstore"
 )
 
-func unread(policy session.Policy, after time.Duration) session.Spec {
+func unread(policy session.NoReaderPolicy, after time.Duration) session.Spec {
 	return session.Spec{Source: upstreamSpec, OnNoReader: session.NoReader{Policy: policy, After: after}}
 }
 
@@ -18,7 +18,7 @@ func unread(policy session.Policy, after time.Duration) session.Spec {
 // done after its time, and not before.
 func TestNoReader(t *testing.T) {
 	for _, test := range []struct {
-		policy session.Policy
+		policy session.NoReaderPolicy
 		reads  time.Duration // how long somebody reads first
 		ends   time.Duration // when the model is let go, 0 if never
 		state  session.State // then
