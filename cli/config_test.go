@@ -102,7 +102,7 @@ func TestEveryOption(t *testing.T) {
 		reflect.TypeFor[int64]():          {"77", "77"},
 		reflect.TypeFor[slog.Level]():     {"warn", "WARN"},
 		reflect.TypeFor[session.Level]():  {"process", "process"},
-		reflect.TypeFor[session.Policy](): {"stop", "stop"},
+		reflect.TypeFor[session.NoReaderPolicy](): {"stop", "stop"},
 		reflect.TypeFor[upstreamFlags]():  {"name=a,base_url=http://a.test,model=m,model=n", "[{name: a, base_url: http://a.test, model: [m, n]}]"},
 		reflect.TypeFor[[]string]():       {"https://a.test,https://b.test", "[https://a.test, https://b.test]"},
 		reflect.TypeOf(c.Serve.Config):    {},

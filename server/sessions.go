@@ -36,7 +36,7 @@ type createRequest struct {
 
 // A noReaderBody is a session.NoReader as clients write and see it.
 type noReaderBody struct {
-	Policy session.Policy `json:"policy"`
+	Policy session.NoReaderPolicy `json:"policy"`
 	After  string         `json:"after"`
 }
 
@@ -441,7 +441,7 @@ func bodyOf(from *session.Session) sessionBody {
 		Metadata:       info.Spec.Metadata,
 	}
 	if status.End != nil {
-		body.Reason, body.ProviderReason, body.Error = status.End.Reason, status.End.Own, status.End.Error
+		body.Reason, body.ProviderReason, body.Error = status.End.Reason, status.End.ProviderReason, status.End.Error
 	}
 	return body
 }
