@@ -67,6 +67,39 @@ func TestContinue(t *testing.T) {
 	}
 }
 
+// Paused while it still shows what it was given, it shows the rest of that first.
+func TestContinuePausedWithin(t *testing.T) {
+	for _, size := range []int{100, 100_000} {
+		for _, policy := range []session.OnPause{session.Hold, session.Release} {
+			synctest.Test(t, func(t *testing.T) {
+				up := newModel(size+50, time.Millisecond)
+				m := start(t, session.Options{Upstreams: up})
+				old := create(t, m, session.Spec{Source: upstreamSpec, OnPause: policy, Unit: chunker.Delta})
+				time.Sleep(time.Duration(size)*time.Millisecond + 500*time.Microsecond)
+				must(t, old.Stop(t.Context()))
+				s, err := m.Continue(t.Context(), me, old.Info().ID)
+				must(t, err)
+				for range 3 {
+					must(t, s.Pause(t.Context()))
+					synctest.Wait()
+					must(t, s.Resume(t.Context()))
+				}
+				frames := readAll(t, s, 0)
+				if got := join(frames); got != up.text() {
+					t.Errorf("%d words, %s: the text has %d bytes, want %d", size, policy, len(got), len(up.text()))
+				}
+				given := len(join(readAll(t, old, 0)))
+				for _, f := range frames {
+					if f.Kind == session.KindSeam && payload[seam](t, f).Offset < int64(given) {
+						t.Errorf("a seam within what was given: %s", f.Data)
+					}
+				}
+				frame(t, frames, session.KindSeam)
+			})
+		}
+	}
+}
+
 func TestContinueRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		up := newScript()

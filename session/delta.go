@@ -75,15 +75,6 @@ type End struct {
 	Timings        *Timings `json:"timings,omitempty"` // of an upstream; nil if no token came
 }
 
-// Timings are how fast an upstream was, in milliseconds. What is not known is
-// nil.
-type Timings struct {
-	// FirstToken is from the request to the first text, reasoning or tool call.
-	FirstToken *float64 `json:"first_token_ms,omitempty"`
-	// BetweenTokens is the mean between two tokens that came.
-	BetweenTokens *float64 `json:"between_tokens_ms,omitempty"`
-}
-
 // Reasons of an End that this package itself gives. A done upstream session
 // has its provider's finish reason.
 const (
@@ -92,6 +83,7 @@ const (
 	ReasonStopped  = "stop_requested" // stopped
 	ReasonDeleted  = "deleted"        // stopped, because the session was deleted
 	ReasonNoReader = "no_reader"      // stopped, because nobody read it; also of a pause
+	ReasonReader   = "reader"         // of the end of such a pause: somebody reads again
 	ReasonIdle     = "idle"           // stopped, because nobody read it and nothing came
 	ReasonError    = "error"          // failed: see End.Error
 	ReasonRestart  = "restart"        // interrupted: see End.Error

@@ -40,7 +40,10 @@ func (p *pump) refill() bool {
 }
 
 // draftDelta makes drafts of a delta, or leaves its text in rest.
-func (p *pump) draftDelta(d Delta) {
+func (p *pump) draftDelta(d arrival) {
+	if p.upstream() {
+		p.clock.count(d)
+	}
 	if d.Cursor != "" {
 		p.check.Cursor, p.changed = d.Cursor, true
 	}
@@ -127,6 +130,7 @@ func (p *pump) draftSeam(by Continuation) {
 		panic(err) // strings and numbers only
 	}
 	p.drafts = append(p.drafts, draft{kind: KindSeam, data: data})
+	p.check.Output += p.tally.end()
 	p.check.Earlier, p.check.Usage = p.check.Output, Usage{}
 }
 

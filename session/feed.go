@@ -25,7 +25,7 @@ func (p *pump) open(ctx context.Context) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	f := &feed{deltas: make(chan Delta), cancel: cancel}
-	p.feed, p.deltas = f, f.deltas
+	p.feed = f
 	p.clock.open()
 	deltas := p.startDeltas(ctx)
 	p.feeding.Go(func() {
@@ -55,40 +55,40 @@ func (f *feed) run(ctx context.Context, deltas iter.Seq2[Delta, error]) error {
 
 // startDeltas returns the deltas that are to come next.
 func (p *pump) startDeltas(ctx context.Context) iter.Seq2[Delta, error] {
-	given := p.s.info.Spec.Source.Text
-	switch goesOn, _ := p.source.(Continuer); {
-	case p.resumes && goesOn != nil:
-		p.resumes = false
-		last, held := p.status.Last, ""
-		if p.kind == KindText {
-			held = p.cut.Held()
+	continuer, _ := p.source.(Continuer)
+	if continues := p.s.info.Spec.Continues != (ID{}) && p.check.Cursor == ""; continuer == nil || !p.resumes && !continues {
+		return p.source.Deltas(ctx, Position{Bytes: p.check.Position, Cursor: p.check.Cursor})
+	}
+	p.resumes = false
+	last, held := p.status.Last, ""
+	if p.kind == KindText {
+		held = p.cut.Held()
+	}
+	return func(yield func(Delta, error) bool) {
+		text, _, err := textOf(ctx, p.s.store, p.s.info.ID, last)
+		if err != nil {
+			yield(Delta{}, fmt.Errorf("read the text to go on from: %w", err))
+			return
 		}
-		return func(yield func(Delta, error) bool) {
-			text, _, err := textOf(ctx, p.s.store, p.s.info.ID, last)
-			if err != nil {
-				yield(Delta{}, fmt.Errorf("read the text to go on from: %w", err))
-				return
-			}
-			goesOn.Continue(ctx, text+held)(yield)
-		}
-	case p.s.info.Spec.Continues != (ID{}) && p.check.Cursor == "" && goesOn != nil:
-		return func(yield func(Delta, error) bool) {
-			for piece := range pieces(given) {
+		text += held
+		// A session that continues another may have been paused within its text.
+		if given := p.s.info.Spec.Source.Text; len(text) < len(given) {
+			for piece := range pieces(given[len(text):]) {
 				if !yield(Delta{Kind: deltaGiven, Text: piece}, nil) {
 					return
 				}
 			}
-			goesOn.Continue(ctx, given)(yield)
+			text = given
 		}
+		continuer.Continue(ctx, text)(yield)
 	}
-	return p.source.Deltas(ctx, Position{Bytes: p.check.Position, Cursor: p.check.Cursor})
 }
 
 // closeFeed ends the feed. The cause says whether somebody may want the rest.
 func (p *pump) closeFeed(cause error) {
 	if p.feed != nil {
 		p.feed.cancel(cause)
-		p.feed, p.deltas = nil, nil
+		p.feed = nil
 	}
 }
 
@@ -107,32 +107,38 @@ func (p *pump) wanted() <-chan Delta {
 	if p.upstream() {
 		room = p.queued < p.limits.hold && (p.queued == 0 || !p.limits.held.over())
 	}
-	if !room {
+	if !room || p.feed == nil {
 		return nil
 	}
-	return p.deltas
+	return p.feed.deltas
 }
 
 // take puts a delta into the queue. ok is false when the source is at its end.
 func (p *pump) take(d Delta, ok bool) {
 	if !ok {
 		p.broke = p.feed.broke
-		p.feed, p.deltas = nil, nil
+		p.feed = nil
 		if errors.Is(p.broke, ErrShutdown) {
 			return
 		}
 		d = Delta{Kind: deltaBroken}
 	}
-	p.clock.take(d)
-	p.queue = append(p.queue, d)
+	p.queue = append(p.queue, p.clock.arrive(d))
 	p.queued += d.size()
 	p.limits.held.add(int64(d.size()))
 }
 
+// An arrival is a delta and when it came.
+type arrival struct {
+	Delta
+	at    time.Time
+	apart bool // the time before it is not the source's
+}
+
 // next takes the first delta out of the queue.
-func (p *pump) next() Delta {
+func (p *pump) next() arrival {
 	d := p.queue[0]
-	p.queue[0] = Delta{} // lets go of its text
+	p.queue[0] = arrival{} // lets go of its text
 	p.queue = p.queue[1:]
 	p.queued -= d.size()
 	p.limits.held.add(-int64(d.size()))
@@ -158,61 +164,47 @@ func (d Delta) size() int {
 	return deltaSize + len(d.Text) + len(d.Call.ID) + len(d.Call.Name) + len(d.Call.Arguments) + len(d.Cursor)
 }
 
-// A clock measures how the tokens of an upstream come.
-type clock struct {
-	check *Checkpoint
-	asked time.Time // when it was asked
-	last  time.Time // when the last token came; zero if the time since is not its own
-}
-
-func (c *clock) open() { c.asked, c.last = time.Now(), time.Time{} }
-
-// pass says that time passed which is not the upstream's.
-func (c *clock) pass() { c.last = time.Time{} }
-
-func (c *clock) take(d Delta) {
-	at := time.Now()
-	switch d.Kind {
-	case deltaGiven:
-		c.asked = at
-		return
-	case DeltaText, DeltaReasoning, DeltaToolCall:
-	default:
-		return
-	}
-	if c.check.FirstToken == 0 {
-		c.check.FirstToken = max(at.Sub(c.asked).Truncate(time.Microsecond), time.Microsecond)
-	}
-	if !c.last.IsZero() {
-		c.check.Streaming += at.Sub(c.last).Truncate(time.Microsecond)
-	}
-	c.last = at
-}
-
 // textOf returns the text of a session's frames up to last, and whether it has
 // called tools.
 func textOf(ctx context.Context, store Store, id ID, last FrameID) (text string, called bool, err error) {
 	var all strings.Builder
-	for after := FrameID(0); after < last; {
-		w, err := store.Read(ctx, id, after, rebuildSize)
-		if err == nil && len(w) == 0 {
-			err = io.ErrUnexpectedEOF
-		}
+	for f, err := range framesOf(ctx, store, id, last) {
 		if err != nil {
 			return "", false, err
 		}
-		for f := range w.Frames() {
-			if f.ID > last {
-				break
-			}
-			after = f.ID
-			switch f.Kind {
-			case KindText:
-				all.WriteString(f.Text())
-			case KindToolCall:
-				called = true
-			}
+		switch f.Kind {
+		case KindText:
+			all.WriteString(f.Text())
+		case KindToolCall:
+			called = true
 		}
 	}
 	return all.String(), called, nil
+}
+
+// pageSize is how much of a log is read from the store at once to go through
+// all of it, in bytes of frames.
+const pageSize = 64 << 10
+
+// framesOf reads a session's frames up to last. An error is the last thing that
+// it yields.
+func framesOf(ctx context.Context, store Store, id ID, last FrameID) iter.Seq2[Frame, error] {
+	return func(yield func(Frame, error) bool) {
+		for after := FrameID(0); after < last; {
+			w, err := store.Read(ctx, id, after, pageSize)
+			if err == nil && len(w) == 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			if err != nil {
+				yield(Frame{}, fmt.Errorf("read past frame %d: %w", after, err))
+				return
+			}
+			for f := range w.Frames() {
+				if f.ID > last || !yield(f, nil) {
+					return
+				}
+				after = f.ID
+			}
+		}
+	}
 }

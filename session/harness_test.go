@@ -180,3 +180,30 @@ func elapsed(f func()) time.Duration {
 	f()
 	return time.Since(began)
 }
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// frame returns the first frame of a kind.
+func frame(t *testing.T, frames []session.Frame, kind session.Kind) session.Frame {
+	t.Helper()
+	for _, f := range frames {
+		if f.Kind == kind {
+			return f
+		}
+	}
+	t.Fatalf("no %s in %s", kind, kinds(frames))
+	return session.Frame{}
+}
+
+func payload[T any](t *testing.T, f session.Frame) (v T) {
+	t.Helper()
+	if err := json.Unmarshal(f.Data, &v); err != nil {
+		t.Fatalf("%s %s: %v", f.Kind, f.Data, err)
+	}
+	return v
+}

@@ -2,15 +2,12 @@ package session_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"testing"
-	"testing/synctest"
 	"time"
 
 	"tokenrelay/session"
@@ -137,45 +134,6 @@ func (m *model) say(ctx context.Context, at int, given string) iter.Seq2[session
 		}
 		yield(session.Delta{Kind: session.DeltaFinish, Reason: session.ReasonStop}, nil)
 	}
-}
-
-// Words as they come: a prefix of them is always the text so far.
-func sofar(t *testing.T, s *session.Session) string {
-	t.Helper()
-	synctest.Wait()
-	last := s.Status().Last
-	frames, err := read(t, s, 0, func(f session.Frame) bool { return f.ID == last })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return join(frames)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// frame returns the first frame of a kind.
-func frame(t *testing.T, frames []session.Frame, kind session.Kind) session.Frame {
-	t.Helper()
-	for _, f := range frames {
-		if f.Kind == kind {
-			return f
-		}
-	}
-	t.Fatalf("no %s in %s", kind, kinds(frames))
-	return session.Frame{}
-}
-
-func payload[T any](t *testing.T, f session.Frame) (v T) {
-	t.Helper()
-	if err := json.Unmarshal(f.Data, &v); err != nil {
-		t.Fatalf("%s %s: %v", f.Kind, f.Data, err)
-	}
-	return v
 }
 
 // gone is a provider that has no answer any more.

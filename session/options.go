@@ -45,7 +45,8 @@ type Options struct {
 	// MaxHold bounds what a paused upstream session reads on, in bytes that its
 	// deltas take.
 	MaxHold int
-	// MaxTotalHold bounds what all of them read on together.
+	// MaxTotalHold bounds what all of them read on together. One that found no
+	// room is read on after resume only.
 	MaxTotalHold int64
 	// NoReader is for sessions that do not say what becomes of them while nobody
 	// reads them. Its zero fields mean those of DefaultNoReader.
@@ -54,8 +55,8 @@ type Options struct {
 	// nobody has read them for their NoReader.After. One that would be more is
 	// stopped.
 	MaxUnread int
-	// MaxUnreadTime bounds for how long nobody may read one of them; then it is
-	// stopped.
+	// MaxUnreadTime bounds for how long one of them may run on so, after its
+	// NoReader.After; then it is stopped.
 	MaxUnreadTime time.Duration
 	// MaxIdle is how long nobody may read a session, be it paused, in which
 	// nothing happens; then it is stopped.

@@ -44,11 +44,10 @@ type pump struct {
 	// From the source to frames: feed, queue, rest, cut, drafts.
 	feed     *feed          // nil for push, and while no source runs
 	feeding  sync.WaitGroup // of this feed and those before it
-	deltas   <-chan Delta   // of feed
 	unopened bool           // the source is to be opened after the next commit
 	resumes  bool           // it is to go on from the text so far
 	broke    error          // how the source ended without a finish
-	queue    []Delta        // an upstream's, while the session is paused
+	queue    []arrival      // an upstream's, while the session is paused
 	queued   int            // bytes that queue takes
 	rest     string         // of the delta that is being cut
 	kind     Kind           // text or reasoning: what rest is and cut holds
@@ -137,7 +136,8 @@ func (p *pump) run(ctx context.Context) {
 
 // turn waits for one thing to happen, takes what else is ready with it, and
 // commits the outcome. It leaves nothing undone that no later event would wake
-// it for.
+// it for, but one thing: a paused upstream that found no room among all that are
+// held is read on only after resume.
 func (p *pump) turn(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -314,7 +314,7 @@ func (p *pump) apply(c *command) error {
 			if p.fill() {
 				return &EndedError{State: Failed}
 			}
-			p.resume()
+			p.resume(false)
 		}
 	case opStop:
 		p.end(c.reason)
@@ -357,17 +357,17 @@ func (p *pump) pause(unread bool) {
 	}
 }
 
-// resume goes on after pause.
-func (p *pump) resume() {
+// resume goes on after pause; byReader says that it is because one came.
+func (p *pump) resume(byReader bool) {
 	data := "{}"
-	if p.check.PausedUnread {
-		data = `{"reason":"reader"}`
+	if byReader {
+		data = `{"reason":"` + ReasonReader + `"}`
 	}
 	p.frame(KindResumed, []byte(data))
 	p.status.State, p.check.PausedUnread = Running, false
 	p.unreadSince = time.Now() // as if somebody had read until now
 	p.pace.restart()
-	p.clock.pass()
+	p.clock.apart = true
 	p.suspend(false)
 	if p.check.Released {
 		p.check.Released = false

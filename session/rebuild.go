@@ -4,14 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"tokenrelay/chunker"
 )
-
-// rebuildSize is how much of a log is read at once to rebuild its chunker, in
-// bytes of frames.
-const rebuildSize = 64 << 10
 
 // goOn brings a session that another process ran to where its checkpoint left
 // it, or ends it as interrupted if it cannot go on exactly there.
@@ -40,7 +35,7 @@ func interrupted(why *Failure) draft {
 	return draft{kind: KindInterrupted, reason: ReasonRestart, failure: why}
 }
 
-var errNotContinuable = &Failure{CodeNotContinuable, "the relay was restarted, and the provider cannot be asked for the rest of this answer; /continue asks for another that goes on from it"}
+var errNotContinuable = &Failure{CodeNotContinuable, "the provider cannot be asked for the rest of this answer: continue it to have another that goes on from it"}
 
 // continuable returns a *Failure for a session that cannot go on after a
 // restart, whatever its log holds.
@@ -115,33 +110,26 @@ func (p *pump) rebuild(ctx context.Context) error {
 		}
 		return err
 	}
-	for after := FrameID(0); after < p.kept.status.Last; {
-		w, err := p.s.store.Read(ctx, p.s.info.ID, after, rebuildSize)
-		if err == nil && len(w) == 0 {
-			err = io.ErrUnexpectedEOF
+	for f, err := range framesOf(ctx, p.s.store, p.s.info.ID, p.kept.status.Last) {
+		if err != nil {
+			return fmt.Errorf("rebuild: %w", err)
+		}
+		switch f.Kind {
+		case KindSession, KindPaused, KindResumed, KindSeam: // the text goes on behind them
+		case KindText, KindReasoning:
+			if f.Kind != p.kind {
+				err = endText()
+				p.kind = f.Kind
+			}
+			text := f.Text()
+			p.again = append(p.again, text)
+			err = errors.Join(err, check(p.cut.Push(room[:0], text)))
+		default:
+			p.called = p.called || f.Kind == KindToolCall
+			err = endText()
 		}
 		if err != nil {
-			return fmt.Errorf("rebuild after frame %d: %w", after, err)
-		}
-		for f := range w.Frames() {
-			after = f.ID
-			switch f.Kind {
-			case KindSession, KindPaused, KindResumed, KindSeam: // the text goes on behind them
-			case KindText, KindReasoning:
-				if f.Kind != p.kind {
-					err = endText()
-					p.kind = f.Kind
-				}
-				text := f.Text()
-				p.again = append(p.again, text)
-				err = errors.Join(err, check(p.cut.Push(room[:0], text)))
-			default:
-				p.called = p.called || f.Kind == KindToolCall
-				err = endText()
-			}
-			if err != nil {
-				return err
-			}
+			return err
 		}
 	}
 	if held := p.check.Held; held != "" {

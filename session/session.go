@@ -47,17 +47,15 @@ type Status struct {
 // A Session owns one text. Its methods may be called at the same time; one
 // pump goroutine applies what they ask for.
 type Session struct {
-	info     Info
-	log      *Log
-	commands chan *command
-	gone     chan struct{} // closed when the pump has left
-	readers  atomic.Int64
-	// attention gets one when the first reader comes or the last one leaves;
-	// readUntil is when that was, in Unix nanoseconds.
-	attention chan struct{}
-	readUntil atomic.Int64
-	seats     *quota // of the readers of all sessions
-	store     Store  // has the frames that log does not keep
+	info      Info
+	log       *Log
+	commands  chan *command
+	gone      chan struct{} // closed when the pump has left
+	readers   atomic.Int64
+	attention chan struct{} // gets one when the first reader comes or the last one leaves
+	readUntil atomic.Int64  // when a reader left last, in Unix nanoseconds; 0 if none did
+	seats     *quota        // of the readers of all sessions
+	store     Store         // has the frames that log does not keep
 
 	mu     sync.Mutex // guards the fields below; taken before the log's own
 	status Status

@@ -2,9 +2,9 @@ package session
 
 import "time"
 
-// checkReaders looks at who reads the session, and does what is due because nobody
-// does. It is called when the first reader comes, when the last one leaves, and
-// when the time has come that it asked for.
+// checkReaders looks at who reads the session, and does what is due because
+// nobody does. It is called when the first reader comes, when the last one
+// leaves, and when p.recheck says so.
 func (p *pump) checkReaders() {
 	if p.status.State.Terminal() {
 		return
@@ -13,44 +13,45 @@ func (p *pump) checkReaders() {
 		p.readerCame()
 		return
 	}
-	now, since := time.Now(), p.unreadSince
-	if left := time.Unix(0, p.s.readUntil.Load()); left.After(since) {
-		since = left
-	}
-	active := since
-	if p.active.After(active) {
-		active = p.active
-	}
-	policy, grace := p.s.info.Spec.OnNoReader.Policy, since.Add(p.s.info.Spec.OnNoReader.After)
-	idle, long := active.Add(p.limits.idle), since.Add(p.limits.unreadTime)
+	now := time.Now()
+	since := latest(p.unreadSince, time.Unix(0, p.s.readUntil.Load()))
+	grace := since.Add(p.s.info.Spec.OnNoReader.After)
+	idle := latest(since, p.active).Add(p.limits.idle)
 	next := idle
-	alone := !now.Before(grace)
-	switch running := p.status.State == Running; {
+	switch policy := p.s.info.Spec.OnNoReader.Policy; {
 	case !now.Before(idle):
 		p.end(ReasonIdle)
 		return
-	case alone && policy == PolicyStop:
+	case now.Before(grace):
+		next = earliest(grace, idle)
+	case policy == PolicyStop:
 		p.end(ReasonNoReader)
 		return
-	case alone && policy == PolicyPause && running:
+	case p.status.State != Running:
+	case policy == PolicyPause:
 		if !p.fill() {
 			p.pause(true)
 		}
-	case alone && policy == PolicyContinue && running && p.upstream():
-		if !p.unreadPlace && !p.limits.unread.take(1) || !now.Before(long) {
+	case p.upstream():
+		most := grace.Add(p.limits.unreadTime)
+		if !now.Before(most) || !p.takeUnread() {
 			p.end(ReasonNoReader)
 			return
 		}
-		p.unreadPlace = true
-		next = earlier(next, long)
-	case !alone:
-		next = earlier(next, grace)
+		next = earliest(most, idle)
 	}
 	p.recheck = time.After(next.Sub(now))
 }
 
-func earlier(a, b time.Time) time.Time {
+func earliest(a, b time.Time) time.Time {
 	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
 		return b
 	}
 	return a
@@ -61,11 +62,18 @@ func (p *pump) readerCame() {
 	p.recheck = nil
 	p.leaveUnread()
 	if p.status.State == Paused && p.check.PausedUnread && !p.fill() {
-		p.resume()
+		p.resume(true)
 	}
 }
 
-// leaveUnread gives up the place among those that run unread.
+// takeUnread takes a place among those that run unread, unless it has one, and
+// reports whether there was one.
+func (p *pump) takeUnread() bool {
+	p.unreadPlace = p.unreadPlace || p.limits.unread.take(1)
+	return p.unreadPlace
+}
+
+// leaveUnread gives that place up.
 func (p *pump) leaveUnread() {
 	if p.unreadPlace {
 		p.unreadPlace = false

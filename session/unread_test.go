@@ -27,8 +27,8 @@ func TestNoReader(t *testing.T) {
 		{session.PolicyStop, 90 * time.Second, 150 * time.Second, session.Stopped},
 		{session.PolicyPause, 0, time.Minute, session.Paused},
 		{session.PolicyPause, 90 * time.Second, 150 * time.Second, session.Paused},
-		{session.PolicyContinue, 0, 30 * time.Minute, session.Stopped},
-		{session.PolicyContinue, 90 * time.Second, 30*time.Minute + 90*time.Second, session.Stopped},
+		{session.PolicyContinue, 0, 31 * time.Minute, session.Stopped},
+		{session.PolicyContinue, 90 * time.Second, 31*time.Minute + 90*time.Second, session.Stopped},
 	} {
 		t.Run(string(test.policy)+" "+test.reads.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -131,6 +131,12 @@ func TestResumeUnread(t *testing.T) {
 		if got := s.Status().State; got != session.Paused {
 			t.Errorf("61 s after resume: %s", got)
 		}
+		last := s.Status().Last
+		frames, err := read(t, s, 0, func(f session.Frame) bool { return f.ID == last })
+		must(t, err)
+		if got := string(frame(t, frames, session.KindResumed).Data); got != "{}" {
+			t.Errorf("resumed = %s, though it was asked for", got)
+		}
 	})
 }
 
@@ -159,6 +165,29 @@ func TestMaxUnread(t *testing.T) {
 		must(t, all[2].Pause(t.Context()))
 		if got := m.Use().Unread; got != 1 {
 			t.Errorf("%d run unread, want 1", got)
+		}
+	})
+}
+
+// However one of them ends, its place is free.
+func TestUnreadPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := newModel(100_000, time.Second)
+		m := start(t, session.Options{Upstreams: up, MaxUnread: 3, MaxUnreadTime: time.Minute})
+		for range 10 {
+			for range 3 {
+				create(t, m, unread(session.PolicyContinue, time.Hour)) // longer than MaxUnreadTime
+			}
+			time.Sleep(time.Hour + 30*time.Second)
+			synctest.Wait()
+			if use := m.Use(); use.Unread != 3 || use.Live != 3 {
+				t.Fatalf("within their time: %+v", use)
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if use := m.Use(); use.Unread != 0 || use.Live != 0 {
+				t.Fatalf("after their time: %+v", use)
+			}
 		}
 	})
 }

@@ -2,8 +2,6 @@ package session
 
 import (
 	"cmp"
-	"math"
-	"time"
 
 	"tokenrelay/chunker"
 )
@@ -73,21 +71,4 @@ func (p *pump) usage() Usage {
 		return Usage{Output: &tokens, Source: UsageEstimated}
 	}
 	return Usage{Source: UsageNone}
-}
-
-// timings are nil until an upstream's first token has come.
-func (p *pump) timings() *Timings {
-	if p.check.FirstToken == 0 {
-		return nil
-	}
-	t := Timings{FirstToken: new(milliseconds(p.check.FirstToken))}
-	if gaps := p.check.Output - 1; gaps > 0 && p.check.Streaming > 0 {
-		t.BetweenTokens = new(milliseconds(p.check.Streaming / time.Duration(gaps)))
-	}
-	return &t
-}
-
-// milliseconds is d in milliseconds, to the hundredth.
-func milliseconds(d time.Duration) float64 {
-	return math.Round(float64(d)/float64(time.Millisecond)*100) / 100
 }
