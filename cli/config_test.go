@@ -96,16 +96,16 @@ func TestEveryOption(t *testing.T) {
 		t.Fatalf("the defaults: %v", err)
 	}
 	values := map[reflect.Type][2]string{ // as in variables, and in YAML
-		reflect.TypeFor[string]():         {"host:1", "host:1"},
-		reflect.TypeFor[time.Duration]():  {"90s", "1m30s"},
-		reflect.TypeFor[int]():            {"77", "77"},
-		reflect.TypeFor[int64]():          {"77", "77"},
-		reflect.TypeFor[slog.Level]():     {"warn", "WARN"},
-		reflect.TypeFor[session.Level]():  {"process", "process"},
+		reflect.TypeFor[string]():                 {"host:1", "host:1"},
+		reflect.TypeFor[time.Duration]():          {"90s", "1m30s"},
+		reflect.TypeFor[int]():                    {"77", "77"},
+		reflect.TypeFor[int64]():                  {"77", "77"},
+		reflect.TypeFor[slog.Level]():             {"warn", "WARN"},
+		reflect.TypeFor[session.Level]():          {"process", "process"},
 		reflect.TypeFor[session.NoReaderPolicy](): {"stop", "stop"},
-		reflect.TypeFor[upstreamFlags]():  {"name=a,base_url=http://a.test,model=m,model=n", "[{name: a, base_url: http://a.test, model: [m, n]}]"},
-		reflect.TypeFor[[]string]():       {"https://a.test,https://b.test", "[https://a.test, https://b.test]"},
-		reflect.TypeOf(c.Serve.Config):    {},
+		reflect.TypeFor[upstreamFlags]():          {"name=a,base_url=http://a.test,model=m,model=n", "[{name: a, base_url: http://a.test, model: [m, n]}]"},
+		reflect.TypeFor[[]string]():               {"https://a.test,https://b.test", "[https://a.test, https://b.test]"},
+		reflect.TypeOf(c.Serve.Config):            {},
 	}
 	for _, flag := range newParser(&c, streams{out: io.Discard, err: io.Discard}).Model.Children[0].Flags {
 		value, known := values[flag.Target.Type()]
@@ -193,8 +193,8 @@ func TestBadOptions(t *testing.T) {
 		{"no map", []string{"serve"}, nil, "\n[1]", "[2:1] "},
 		{"no YAML", []string{"serve"}, nil, "# so\n\na: [", "[3:4] "},
 		{"no file", []string{"serve", "--config=/nonexistent/relay.yaml"}, nil, "", "/nonexistent/relay.yaml"},
-		{"policy", []string{"serve", "--no-reader=wait"}, nil, "", "--no-reader"},
-		{"patience", []string{"serve", "--no-reader-after=25h"}, nil, "", "--no-reader-after must be 24h0m0s at most"},
+		{"policy", []string{"serve", "--on-no-reader=wait"}, nil, "", "--on-no-reader"},
+		{"patience", []string{"serve", "--on-no-reader-after=25h"}, nil, "", "--on-no-reader-after must be 24h0m0s at most"},
 		{"fewer tries than none", []string{"serve", "--upstream-retries=-1"}, nil, "", "--upstream-retries must be 0 or more"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

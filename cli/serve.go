@@ -35,11 +35,11 @@ type serveCommand struct {
 	MaxTotalBytes   int64         `default:"1073741824" group:"Sessions" help:"Bound of what all sessions keep together, in bytes of events and of what they were created with. Before it is reached ended sessions are removed, those first that ended first."`
 	MaxLog          int           `default:"65536" group:"Sessions" help:"How much of one session's events stays in memory, in bytes, up to twice as much at times. Readers that are further behind read from --data."`
 
-	NoReader      session.NoReaderPolicy `default:"continue" enum:"continue,pause,stop" group:"Sessions that nobody reads" help:"What becomes of a session that nobody reads, unless its creator said: it goes on (continue), is paused until somebody reads (pause), or ends (stop)."`
-	NoReaderAfter time.Duration  `default:"5m" group:"Sessions that nobody reads" help:"How long nobody must have read it, up to 24h, unless its creator said."`
-	MaxUnread     int            `default:"1000" group:"Sessions that nobody reads" help:"How many upstreams may go on though nobody has read them for that long; one that would be more is stopped."`
-	MaxUnreadTime time.Duration  `default:"1h" group:"Sessions that nobody reads" help:"How long nobody may read an upstream that goes on; then it is stopped."`
-	MaxIdle       time.Duration  `default:"24h" group:"Sessions that nobody reads" help:"How long nobody may read a session, be it paused, in which nothing happens; then it is stopped."`
+	OnNoReader      session.NoReaderPolicy `default:"continue" enum:"continue,pause,stop" group:"Sessions that nobody reads" help:"What becomes of a session that nobody reads, unless its creator said: it goes on (continue), is paused until somebody reads (pause), or ends (stop)."`
+	OnNoReaderAfter time.Duration          `default:"5m" group:"Sessions that nobody reads" help:"How long nobody must have read it, up to 24h, unless its creator said."`
+	MaxUnread       int                    `default:"1000" group:"Sessions that nobody reads" help:"How many upstreams may go on though nobody has read them for that long; one that would be more is stopped."`
+	MaxUnreadTime   time.Duration          `default:"1h" group:"Sessions that nobody reads" help:"How long nobody may read an upstream that goes on; then it is stopped."`
+	MaxIdle         time.Duration          `default:"24h" group:"Sessions that nobody reads" help:"How long nobody may read a session, be it paused, in which nothing happens; then it is stopped."`
 
 	Upstream           upstreamFlags `placeholder:"name=…,base_url=…,key_env=…,model=…" group:"Upstreams" help:"A provider of models. May be given more than once, and model, one on offer, within it. protocol is chat (OpenAI's chat completions and what copies them), responses, anthropic or ollama. The key is in the environment variable key_env or the file key_file. Limits of its own: connect, header, first_token, idle, total, max_bytes, retries. background=true lets answers outlive the relay (responses); continuation is prefill or message."`
 	UpstreamConnect    time.Duration `default:"10s" group:"Upstreams" help:"How long there may be no connection to an upstream."`
@@ -47,7 +47,7 @@ type serveCommand struct {
 	UpstreamFirstToken time.Duration `default:"5m" group:"Upstreams" help:"How long an answer may take to have its first token."`
 	UpstreamIdle       time.Duration `default:"2m" group:"Upstreams" help:"How long there may be no token after another. What an upstream sends to keep the connection alive is none."`
 	UpstreamTotal      time.Duration `default:"1h" group:"Upstreams" help:"How long an answer may take in all. This and the limits above stand still while the session is paused."`
-	UpstreamBytes      int64         `default:"268435456" group:"Upstreams" help:"Bound of an answer as it comes, in bytes."`
+	UpstreamMaxBytes   int64         `default:"268435456" group:"Upstreams" help:"Bound of an answer as it comes, in bytes."`
 	UpstreamRetries    int           `default:"2" group:"Upstreams" help:"How often an upstream is asked again when it refuses for the moment, or the connection breaks, before the answer's first token; 0 for never."`
 	MaxHold            int           `default:"1048576" group:"Upstreams" help:"How much of an upstream is read on while its session is paused, in bytes of memory, some 130 a token."`
 	MaxTotalHold       int64         `default:"268435456" group:"Upstreams" help:"How much of all upstreams together is read on, in bytes of memory. Beyond it each is read on by one piece."`
@@ -73,11 +73,11 @@ func (c *serveCommand) Validate() error {
 	}{
 		{"retain", int64(c.Retain)}, {"max-sessions", int64(c.MaxSessions)}, {"max-readers", int64(c.MaxReaders)},
 		{"max-session-bytes", c.MaxSessionBytes}, {"max-total-bytes", c.MaxTotalBytes}, {"max-hold", int64(c.MaxHold)}, {"max-total-hold", c.MaxTotalHold}, {"max-log", int64(c.MaxLog)},
-		{"no-reader-after", int64(c.NoReaderAfter)}, {"max-unread", int64(c.MaxUnread)}, {"max-unread-time", int64(c.MaxUnreadTime)}, {"max-idle", int64(c.MaxIdle)},
+		{"on-no-reader-after", int64(c.OnNoReaderAfter)}, {"max-unread", int64(c.MaxUnread)}, {"max-unread-time", int64(c.MaxUnreadTime)}, {"max-idle", int64(c.MaxIdle)},
 		{"max-body", c.MaxBody}, {"keep-alive", int64(c.KeepAlive)}, {"retry", int64(c.Retry)},
 		{"write-timeout", int64(c.WriteTimeout)}, {"socket-buffer", int64(c.SocketBuffer)}, {"drain", int64(c.Drain)},
 		{"upstream-connect", int64(c.UpstreamConnect)}, {"upstream-header", int64(c.UpstreamHeader)}, {"upstream-first-token", int64(c.UpstreamFirstToken)},
-		{"upstream-idle", int64(c.UpstreamIdle)}, {"upstream-total", int64(c.UpstreamTotal)}, {"upstream-bytes", c.UpstreamBytes},
+		{"upstream-idle", int64(c.UpstreamIdle)}, {"upstream-total", int64(c.UpstreamTotal)}, {"upstream-max-bytes", c.UpstreamMaxBytes},
 	} {
 		if option.value <= 0 {
 			return fmt.Errorf("--%s must be more than 0", option.flag)
@@ -86,8 +86,8 @@ func (c *serveCommand) Validate() error {
 	switch {
 	case c.UpstreamRetries < 0:
 		return errors.New("--upstream-retries must be 0 or more")
-	case c.NoReaderAfter > session.MaxNoReader:
-		return fmt.Errorf("--no-reader-after must be %v at most", session.MaxNoReader)
+	case c.OnNoReaderAfter > session.MaxNoReader:
+		return fmt.Errorf("--on-no-reader-after must be %v at most", session.MaxNoReader)
 	}
 	for _, origin := range c.AllowOrigin {
 		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
@@ -145,7 +145,7 @@ func (c *serveCommand) serve(ctx context.Context, logger *slog.Logger, upstreams
 		MaxTotalBytes: c.MaxTotalBytes,
 		MaxHold:       c.MaxHold,
 		MaxTotalHold:  c.MaxTotalHold,
-		NoReader:      session.NoReader{Policy: c.NoReader, After: c.NoReaderAfter},
+		NoReader:      session.NoReader{Policy: c.OnNoReader, After: c.OnNoReaderAfter},
 		MaxUnread:     c.MaxUnread,
 		MaxUnreadTime: c.MaxUnreadTime,
 		MaxIdle:       c.MaxIdle,
@@ -203,7 +203,7 @@ func (c *serveCommand) upstreams(logger *slog.Logger) (*upstream.Set, error) {
 		FirstToken: c.UpstreamFirstToken,
 		Idle:       c.UpstreamIdle,
 		Total:      c.UpstreamTotal,
-		Bytes:      c.UpstreamBytes,
+		Bytes:      c.UpstreamMaxBytes,
 		Retries:    retries(c.UpstreamRetries),
 	}})
 	if err != nil {

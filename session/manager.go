@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"tokenrelay/chunker"
@@ -16,49 +15,6 @@ import (
 
 // commitGrace is how long Run waits for a commit that nobody waits for.
 const commitGrace = time.Second
-
-// limits are those that a pump keeps.
-type limits struct {
-	session int64  // bytes of frames
-	hold    int    // bytes of deltas
-	held    *quota // bytes of deltas, of all sessions
-	total   *quota // bytes
-
-	unread     *quota // upstreams that run on unread
-	unreadTime time.Duration
-	idle       time.Duration
-}
-
-// A quota counts the use of something that all sessions share.
-type quota struct {
-	used    atomic.Int64
-	max     int64
-	crowded chan struct{} // gets one when ended sessions are to make room
-}
-
-func (q *quota) over() bool { return q.used.Load() >= q.max }
-
-func (q *quota) add(n int64) {
-	q.used.Add(n)
-	if n > 0 && q.above(crowdedAbove) {
-		select {
-		case q.crowded <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// above reports whether more than this part of the quota is used.
-func (q *quota) above(part float64) bool { return float64(q.used.Load()) > part*float64(q.max) }
-
-// take adds n if that stays within the quota.
-func (q *quota) take(n int64) bool {
-	if q.used.Add(n) > q.max {
-		q.used.Add(-n)
-		return false
-	}
-	return true
-}
 
 // A Manager owns the sessions of one node. Its methods may be called at the
 // same time; sessions are created and recovered while Run runs.
@@ -104,7 +60,8 @@ func NewManager(store Store, o Options) (*Manager, error) {
 }
 
 // Run runs the sessions until ctx is done and all of them have let go of their
-// sources. Sessions that have not ended by then have no terminal frame: how
+// sources, for which one that was stopped at the same moment may take some
+// seconds: a model that lives on by itself is to be told. Sessions that have not ended by then have no terminal frame: how
 // they go on is up to the store. It must be called once. An error other than
 // that of ctx is ErrStore: the store did not return.
 func (m *Manager) Run(ctx context.Context) error {

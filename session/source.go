@@ -53,7 +53,9 @@ type Source interface {
 	//
 	// A ctx whose cause is ErrReleased says that nobody wants the rest: what
 	// writes it elsewhere must be stopped there too. With any other cause the
-	// source may be asked for the rest later, by another process.
+	// source may be asked for the rest later, by another process. Either way
+	// what Deltas returned ends within seconds; meanwhile Deltas and Continue may
+	// be called again.
 	Deltas(ctx context.Context, from Position) iter.Seq2[Delta, error]
 }
 
@@ -62,12 +64,12 @@ type Position struct {
 	// Bytes is how many bytes of the text have been taken.
 	Bytes int64
 	// Cursor is that of the last delta taken that had one. A source that gives
-	// cursors goes by it alone.
+	// cursors goes by it alone, and cannot go on without one.
 	Cursor string
 }
 
-// A Continuer is a Source that can be asked to go on from a text of its own
-// that broke off, though it was let go.
+// A Continuer is a Source that can be asked to go on from a text that it, or
+// another source of the same spec, began.
 type Continuer interface {
 	Source
 	// Continue yields, as Deltas does, what is to follow text, after a
@@ -76,7 +78,8 @@ type Continuer interface {
 }
 
 // A Suspender is a Source whose limits of time stand still while its session is
-// paused. Suspend may be called at any time, while Deltas runs too.
+// paused. SetSuspended may be called at any time, while Deltas runs too; the same
+// again changes nothing.
 type Suspender interface {
 	SetSuspended(still bool)
 }
