@@ -62,6 +62,12 @@ func SomeState(c session.Checkpoint) []byte {
 	return appendState(nil, &state{3, session.Paused, 1 << 40, 99, c})
 }
 
+// ParseGiven reads the value of what a source was given.
+func ParseGiven(value []byte) (given session.SourceSpec, err error) {
+	err = parseGiven(value, &given)
+	return given, err
+}
+
 // RecodeInfo is RecodeState for what never changes about a session.
 func RecodeInfo(value []byte) ([]byte, error) {
 	in, err := parseInfo(session.ID{}, value)

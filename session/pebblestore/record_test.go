@@ -2,6 +2,8 @@ package pebblestore_test
 
 import (
 	"bytes"
+	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ func FuzzState(f *testing.F) {
 		Producers: map[string]uint64{"p": 1, "q": 1 << 63}, FirstText: now, Ended: now,
 		Usage: session.Usage{Input: new(int64(4)), Output: new(int64(-5)), Source: session.UsageReported},
 	}))
+	f.Add(pebblestore.SomeState(session.Checkpoint{Cursor: "c", Released: true, PausedUnread: true, Output: 3, Earlier: -2, FirstToken: 1, Streaming: 2}))
 	f.Add([]byte{1, 1 << 2, 1, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, value []byte) { recode(t, pebblestore.RecodeState, value) })
 }
@@ -53,10 +56,35 @@ func FuzzKey(f *testing.F) {
 	})
 }
 
+// What an earlier version wrote is read as it was meant.
+func TestFormat1(t *testing.T) {
+	now := pebblestore.SomeState(session.Checkpoint{Position: 5, Held: "held", Units: 3, Usage: session.Usage{Output: new(int64(9)), Source: session.UsageReported}})
+	then := bytes.Clone(now)
+	then[0] = 1
+	if got, err := pebblestore.RecodeState(then); err != nil || !bytes.Equal(got, now) {
+		t.Errorf("a state is read as %q, %v; want %q", got, err, now)
+	}
+	upstream := pebblestore.SomeState(session.Checkpoint{Cursor: "c"})
+	upstream[0] = 1
+	if got, err := pebblestore.RecodeState(upstream); err == nil {
+		t.Errorf("a state with what its format does not have is read as %q", got)
+	}
+	for value, want := range map[string]session.SourceSpec{
+		"\x01\x04text\x00":               {Text: "text"},
+		"\x01\x00\x06prompt":             {Prompt: "prompt"},
+		"\x01\x00\x00\x03[1]":            {Messages: json.RawMessage("[1]")},
+		"\x02\x00\x00\x01\x02[]\x00\x00": {Messages: json.RawMessage("[]")},
+	} {
+		if got, err := pebblestore.ParseGiven([]byte(value)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q is read as %+v, %v; want %+v", value, got, err, want)
+		}
+	}
+}
+
 // Each value that is cut or has something behind it is refused.
 func TestStateCut(t *testing.T) {
 	value := pebblestore.SomeState(session.Checkpoint{
-		Held: "held", Producers: map[string]uint64{"p": 300}, FirstText: time.UnixMilli(5),
+		Held: "held", Producers: map[string]uint64{"p": 300}, FirstText: time.UnixMilli(5), Cursor: "c", Output: 300, PausedUnread: true,
 		Usage: session.Usage{Output: new(int64(9)), Source: session.UsageReported},
 	})
 	if got, err := pebblestore.RecodeState(value); err != nil || !bytes.Equal(got, value) {

@@ -11,7 +11,8 @@ import (
 
 // changeable is what of a record a caller can change where it stands.
 func changeable(r *session.Record) {
-	r.Info.Spec.Metadata, r.Info.Spec.Source.Messages = map[string]string{"chat": "42"}, []byte(`[1]`)
+	r.Info.Spec.Metadata = map[string]string{"chat": "42"}
+	r.Info.Spec.Source.Messages, r.Info.Spec.Source.Parameters = []byte(`[1]`), []byte(`{}`)
 	r.Checkpoint = session.Checkpoint{
 		Producers: map[string]uint64{"p": 7}, Usage: session.Usage{Input: new(int64(5)), Output: new(int64(6)), Source: session.UsageReported},
 	}
@@ -19,8 +20,10 @@ func changeable(r *session.Record) {
 
 func change(r session.Record) {
 	r.Info.Spec.Metadata["chat"], r.Info.Spec.Metadata["more"] = "changed", "x"
-	if given := r.Info.Spec.Source.Messages; len(given) > 0 {
-		given[1] = '9'
+	for _, given := range [...][]byte{r.Info.Spec.Source.Messages, r.Info.Spec.Source.Parameters} {
+		if len(given) > 0 {
+			given[1] = '9'
+		}
 	}
 	r.Checkpoint.Producers["p"], r.Checkpoint.Producers["q"] = 100, 100
 	*r.Checkpoint.Usage.Input, *r.Checkpoint.Usage.Output = 100, 100

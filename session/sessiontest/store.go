@@ -306,7 +306,10 @@ func testCheckpoint(t *testing.T, st session.Store) {
 		Producers: map[string]uint64{"p1": 3, "p2": 9},
 		Usage:     session.Usage{Output: &five, Source: session.UsageReported},
 		FirstText: created.Add(time.Millisecond), Ended: created.Add(time.Hour),
+		Cursor: "resp_1 17", Released: true, PausedUnread: true, Output: 14, Earlier: 9,
+		FirstToken: 312 * time.Millisecond, Streaming: 5*time.Second + 1,
 	}
+	filled(t, want)
 	b := batch(r, token, 1, 2)
 	b.Checkpoint = want
 	if err := appendOne(t, st, b); err != nil {
@@ -321,6 +324,16 @@ func testCheckpoint(t *testing.T, st session.Store) {
 	got, err := st.Acquire(t.Context(), r.Info.ID)
 	if err != nil || !reflect.DeepEqual(got.Checkpoint, want) || got.State != session.Paused {
 		t.Errorf("Acquire = %+v %v, %v; want %+v paused", got.Checkpoint, got.State, err, want)
+	}
+}
+
+// filled fails for a struct with a field that is zero: one that was forgotten.
+func filled(t *testing.T, v any) {
+	t.Helper()
+	for field, value := range reflect.ValueOf(v).Fields() {
+		if value.IsZero() {
+			t.Errorf("the test forgets %T.%s", v, field.Name)
+		}
 	}
 }
 
