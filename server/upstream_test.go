@@ -27,12 +27,8 @@ type before struct {
 func startBefore(t *testing.T, o options, c upstream.Config) before {
 	t.Helper()
 	p := upstreamtest.New(upstreamtest.Options{})
-	// A provider's connections with TLS are made as those of the default.
-	usual := http.DefaultTransport
-	defer func() { http.DefaultTransport = usual }()
-	http.DefaultTransport = &http.Transport{DialTLSContext: p.Pipe(t)}
-	c.Name, c.BaseURL = "mock", "https://provider.test/v1"
-	set, err := upstream.New([]upstream.Config{c}, upstream.Options{})
+	c.Name, c.BaseURL = "mock", "http://provider.test/v1"
+	set, err := upstream.New([]upstream.Config{c}, upstream.Options{Transport: &http.Transport{DialContext: p.Pipe(t)}})
 	if err != nil {
 		t.Fatal(err)
 	}

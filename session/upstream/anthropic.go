@@ -12,22 +12,32 @@ import (
 
 // anthropic is Anthropic's Messages
 // (https://docs.anthropic.com/en/docs/build-with-claude/streaming).
-type anthropic struct{}
+type anthropic struct{ sse }
 
 func (anthropic) path() string { return "/messages" }
-
-func (anthropic) mediaType() string { return "text/event-stream" }
 
 func (anthropic) authorize(h http.Header, key string) { h.Set("X-Api-Key", key) }
 
 func (anthropic) version(h http.Header) { h.Set("Anthropic-Version", "2023-06-01") }
 
-// presets has a bound that the provider requires: what all models can do.
-func (anthropic) presets() map[string]json.RawMessage {
-	return map[string]json.RawMessage{"max_tokens": json.RawMessage("8192")}
+// modest are the models up to 3, which write 4096 tokens at most.
+var modest = regexp.MustCompile(`^claude-(2|instant|3-(opus|sonnet|haiku))\b`)
+
+// presets has a bound that the provider requires, and that the model can do
+// (https://platform.claude.com/docs/en/about-claude/models/overview).
+func (anthropic) presets(model string) map[string]json.RawMessage {
+	most := json.RawMessage("8192") // that of 3.5; later models could do more
+	if modest.MatchString(model) {
+		most = json.RawMessage("4096")
+	}
+	return map[string]json.RawMessage{"max_tokens": most}
 }
 
-// prefilled are the models up to 4.5. Later ones refuse a prefill.
+// prefilled are the models that take a prefill: those up to 4.5. From 4.6 on
+// they answer 400 (https://platform.claude.com/docs/en/api/errors, under
+// validation errors, and .../docs/en/build-with-claude/streaming, under error
+// recovery). A model that is guessed wrong to be one costs one request that is
+// refused; one that is guessed wrong to be none is asked by a message.
 var prefilled = regexp.MustCompile(`^claude-((2|instant|3)\b.*|[a-z]+-4([-.][015])?([-@][0-9]{8})?)$`)
 
 func (anthropic) continuation(model string) session.Continuation {
@@ -47,24 +57,6 @@ func (anthropic) fields(q question) (map[string]any, error) {
 		fields["system"] = system
 	}
 	return fields, nil
-}
-
-// splitSystem takes the system's messages out of messages: Anthropic has a
-// field for them.
-func splitSystem(messages []message) (others []message, system []json.RawMessage, err error) {
-	others = []message{} // an array even if empty
-	for _, m := range messages {
-		if role := m.role(); role != "system" && role != "developer" {
-			others = append(others, m)
-			continue
-		}
-		parts, ok := m.parts()
-		if !ok {
-			return nil, nil, &session.InvalidError{Field: "source.messages", Reason: "must have system messages of text"}
-		}
-		system = append(system, parts...)
-	}
-	return others, system, nil
 }
 
 // An anthropicEvent is what is read of an event.
@@ -159,7 +151,7 @@ func (anthropic) read(body io.Reader, d *decoder) error {
 func (s *anthropicStream) event(data string) (whole bool, err error) {
 	var event anthropicEvent
 	if err := json.Unmarshal([]byte(data), &event); err != nil {
-		return false, malformed("a chunk that is not JSON of its protocol")
+		return false, errNotItsJSON
 	}
 	switch event.Type {
 	case "message_start":

@@ -202,3 +202,45 @@ func TestAnthropicRequest(t *testing.T) {
 		})
 	}
 }
+
+// The bound that Anthropic requires is one that the model can do, unless
+// somebody has set another.
+func TestAnthropicMaxTokens(t *testing.T) {
+	for _, test := range []struct {
+		model      string
+		configured map[string]any
+		want       int
+	}{
+		{"claude-2.1", nil, 4096},
+		{"claude-instant-1.2", nil, 4096},
+		{"claude-3-opus-20240229", nil, 4096},
+		{"claude-3-haiku-20240307", nil, 4096},
+		{"claude-3-5-haiku-20241022", nil, 8192},
+		{"claude-3-7-sonnet-latest", nil, 8192},
+		{"claude-opus-4-6", nil, 8192},
+		{"m", nil, 8192},
+		{"claude-3-opus-20240229", map[string]any{"max_tokens": 7}, 7},
+	} {
+		t.Run(test.model, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var body struct {
+					MaxTokens int `json:"max_tokens"`
+				}
+				set := newSet(t, upstream.Config{Protocol: upstream.Anthropic, Parameters: test.configured}, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) {
+					if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+						t.Error(err)
+					}
+					answer(wholeMessage, false)(w, r)
+				})
+				source, err := set.Open(session.SourceSpec{Model: test.model, Messages: json.RawMessage(`[{}]`)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				deltas(t, source, true)
+				if body.MaxTokens != test.want {
+					t.Errorf("max_tokens is %d, want %d", body.MaxTokens, test.want)
+				}
+			})
+		})
+	}
+}

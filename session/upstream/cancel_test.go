@@ -47,7 +47,7 @@ func TestContextEnds(t *testing.T) {
 	cause := errors.New("a cause")
 	for _, test := range []struct {
 		name   string
-		dial   func(context.Context, string, string) (net.Conn, error)
+		dial   dialFunc
 		handle http.HandlerFunc
 	}{
 		{"connect", noDial, nil},
@@ -76,14 +76,15 @@ func TestContextEnds(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				closed := make(chan time.Time, 10)
-				set := newSet(t, upstream.Config{}, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) {
+				var o upstream.Options
+				if test.dial != nil {
+					o.Transport = dialing(test.dial)
+					defer time.Sleep(noDialTime)
+				}
+				set := newSet(t, upstream.Config{}, o, func(w http.ResponseWriter, r *http.Request) {
 					defer func() { closed <- time.Now() }()
 					test.handle(w, r)
 				})
-				if test.dial != nil {
-					set.Dial(test.dial)
-					defer time.Sleep(noDialTime)
-				}
 				ctx, end := context.WithCancelCause(t.Context())
 				began := time.Now()
 				time.AfterFunc(6*time.Second, func() { end(cause) })

@@ -3,20 +3,18 @@ package upstream
 import (
 	"encoding/json"
 	"io"
-	"net/http"
 
 	"tokenrelay/session"
 )
 
 // chat is OpenAI's chat completions
 // (https://platform.openai.com/docs/api-reference/chat-streaming).
-type chat struct{}
+type chat struct {
+	bearer
+	sse
+}
 
 func (chat) path() string { return "/chat/completions" }
-
-func (chat) mediaType() string { return "text/event-stream" }
-
-func (chat) authorize(h http.Header, key string) { h.Set("Authorization", "Bearer "+key) }
 
 func (chat) continuation(string) session.Continuation { return session.ByMessage }
 
@@ -91,20 +89,16 @@ func (chat) read(body io.Reader, d *decoder) error {
 func chatEvent(data string, d *decoder) error {
 	var chunk chatChunk
 	if err := json.Unmarshal([]byte(data), &chunk); err != nil {
-		return malformed("a chunk that is not JSON of its protocol")
+		return errNotItsJSON
 	}
-	if len(chunk.Error) > 0 && string(chunk.Error) != "null" {
+	if given(chunk.Error) {
 		return d.failure(chunk.Error)
 	}
 	for _, choice := range chunk.Choices {
 		if choice.Index != 0 {
 			continue
 		}
-		reasoning := choice.Delta.ReasoningContent
-		if !filled(reasoning) {
-			reasoning = choice.Delta.Reasoning
-		}
-		if err := d.think(reasoning); err != nil {
+		if err := d.think(firstOf(choice.Delta.ReasoningContent, choice.Delta.Reasoning)); err != nil {
 			return err
 		}
 		for _, text := range [...]json.RawMessage{choice.Delta.Content, choice.Delta.Refusal} {

@@ -11,14 +11,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"tokenrelay/session"
 )
 
 const (
-	// maxErrorBody is how much of an error answer is read, in bytes.
-	maxErrorBody = 64 << 10
+	// maxPlainBody is how much of an answer that is no stream is read, in bytes.
+	maxPlainBody = 64 << 10
 
 	// maxErrorMessage is how much of a provider's message is shown, in bytes.
 	maxErrorMessage = 1 << 10
@@ -32,6 +31,8 @@ var (
 	errNoAnswer = errors.New("no answer")
 	// errTruncated reports an answer that ended before its end marker.
 	errTruncated = errors.New("the answer ended before its end marker")
+	// errNotItsJSON reports what cannot be decoded at all.
+	errNotItsJSON = malformed("a chunk that is not JSON of its protocol")
 )
 
 // A refusal is an error that the provider told.
@@ -51,6 +52,16 @@ func (r *refusal) gone() bool {
 	return r.status == http.StatusBadRequest || r.status == http.StatusNotFound || r.status == http.StatusGone
 }
 
+// passes reports whether what broke a try need not break the next one: what the
+// provider says will pass, and what the network did. Anything else, such as a
+// parameter that cannot be sent, would be the same again.
+func passes(err error) bool {
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		return refused.passing
+	}
+	return errors.Is(err, errNoAnswer) || errors.Is(err, errTruncated)
+}
+
 // failure says what broke an answer, in words for clients. What they are not
 // told is logged.
 func (p *provider) failure(err error) error {
@@ -65,10 +76,13 @@ func (p *provider) failure(err error) error {
 		return &session.Failure{Code: CodeError, Message: invalid.Error()}
 	}
 	p.logger.Warn("upstream broke", "error", err)
-	if errors.Is(err, errNoAnswer) {
+	switch {
+	case errors.Is(err, errNoAnswer):
 		return &session.Failure{Code: CodeUnreachable, Message: "the provider cannot be reached"}
+	case errors.Is(err, errTruncated):
+		return &session.Failure{Code: CodeTruncated, Message: "the provider's stream ended before its end marker"}
 	}
-	return &session.Failure{Code: CodeTruncated, Message: "the provider's stream ended before its end marker"}
+	return &session.Failure{Code: CodeError, Message: "the relay could not ask the provider"}
 }
 
 func malformed(what string) error {
@@ -77,7 +91,7 @@ func malformed(what string) error {
 
 // errorAnswer makes an error of an answer that is no stream.
 func (p *provider) errorAnswer(response *http.Response) error {
-	body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxPlainBody))
 	status := response.StatusCode
 	told := p.errorMessage(body, cmp.Or(http.StatusText(status), "no reason given"))
 	told.status, told.kind = status, "" // the status says it better
@@ -142,7 +156,7 @@ type errorTold struct {
 // otherwise if there is none.
 func (p *provider) errorMessage(raw json.RawMessage, otherwise string) errorTold {
 	var outer struct{ Error json.RawMessage }
-	if json.Unmarshal(raw, &outer) == nil && len(outer.Error) > 0 && string(outer.Error) != "null" {
+	if json.Unmarshal(raw, &outer) == nil && given(outer.Error) {
 		raw = outer.Error
 	}
 	var object struct {
@@ -159,19 +173,9 @@ func (p *provider) errorMessage(raw json.RawMessage, otherwise string) errorTold
 		message = strings.ReplaceAll(message, p.key, "…")
 	}
 	if len(message) > maxErrorMessage {
-		message = message[:cutAt(message, maxErrorMessage)] + "…"
+		message = strings.ToValidUTF8(message[:maxErrorMessage], "") + "…"
 	}
 	status, _ := object.Code.(float64)
-	return errorTold{message: message, kind: object.Type + fmt.Sprint(" ", object.Code), status: int(status)}
-}
-
-// cutAt is where the last character ends that fits into the first n bytes.
-func cutAt(s string, n int) int {
-	if len(s) <= n {
-		return len(s)
-	}
-	for !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return n
+	word, _ := object.Code.(string)
+	return errorTold{message: message, kind: object.Type + " " + word, status: int(status)}
 }

@@ -55,7 +55,7 @@ type generation struct {
 
 	mu        sync.Mutex // guards the fields below
 	suspended bool
-	watch     *watch // of the Deltas that run
+	watch     *watch // of the answer that was asked for last, while it runs
 }
 
 func newGeneration(p *provider, q question) (*generation, error) {
@@ -87,7 +87,7 @@ func (g *generation) Continue(ctx context.Context, text string) iter.Seq2[sessio
 	}
 }
 
-// Suspend lets the clocks of the limits stand still, or go on.
+// SetSuspended lets the clocks of the limits stand still, or go on.
 func (g *generation) SetSuspended(still bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -109,13 +109,19 @@ func (g *generation) run(outer context.Context, q question, cursor string, yield
 	g.mu.Unlock()
 	defer func() {
 		g.mu.Lock()
-		g.watch = nil
+		if g.watch == w { // else there is a successor
+			g.watch = nil
+		}
 		g.mu.Unlock()
 		w.close()
 	}()
 	d := &decoder{watch: w, yield: yield, failure: g.provider.reported, cursor: cursor, begun: cursor != ""}
 	_, d.holdHalves = g.provider.protocol.(attacher)
 	err := g.stream(ctx, q, d)
+	if refused, ok := errors.AsType[*refusal](err); ok && q.by == session.ByPrefill && refused.status == http.StatusBadRequest && !d.begun {
+		q.by = session.ByMessage // not every model takes a prefill
+		err = g.stream(ctx, q, d)
+	}
 	ended := context.Cause(outer) // who takes the deltas may see it before ctx does
 	if cause := cmp.Or(ended, context.Cause(ctx)); err != nil && cause != nil {
 		err = cause
@@ -143,6 +149,8 @@ func (g *generation) stream(ctx context.Context, q question, d *decoder) error {
 	for tries, asked := 0, 0; ; tries++ {
 		before := d.cursor
 		err := g.try(ctx, q, d)
+
+		// Has it ended?
 		switch {
 		case err == nil || d.left:
 			return err
@@ -152,31 +160,34 @@ func (g *generation) stream(ctx context.Context, q question, d *decoder) error {
 		case ctx.Err() != nil:
 			return err
 		}
-		refused, _ := errors.AsType[*refusal](err)
-		failed := refused != nil && refused.status == 0 // the generation itself
+
+		// Is it gone?
 		if d.cursor != before {
 			tries, resumed = 0, false
 		}
-		switch {
-		case before != "" && refused != nil && refused.gone():
+		refused, _ := errors.AsType[*refusal](err)
+		if before != "" && refused != nil && refused.gone() {
 			if resumed {
 				return session.ErrNotContinuable
 			}
+			// %v hides the refusal: what clients are told is that the answer broke off.
 			return fmt.Errorf("%w: %v", errTruncated, err)
-		case refused != nil && refused.status == http.StatusBadRequest && q.by == session.ByPrefill:
-			q.by, tries = session.ByMessage, -1 // not every model takes a prefill
-			continue
-		case !passes(err) || tries >= g.provider.Limits.Retries:
+		}
+
+		// Is it asked for again?
+		retries := g.provider.Limits.Retries
+		failed := refused != nil && refused.status == 0 // the generation itself
+		unknown := d.begun && d.cursor == ""            // where to go on
+		if !passes(err) || tries >= retries || unknown || failed && (d.begun || asked >= retries) {
 			return err
-		case failed:
-			if d.begun || asked >= g.provider.Limits.Retries {
-				return err
-			}
+		}
+		d.watch.pause()
+		if failed {
+			d.watch.hold(true)
 			g.cancel(ctx, d.cursor) // after an error event it may go on
+			d.watch.hold(false)
 			d.cursor, tries = "", max(tries, asked)
 			asked++
-		case d.begun && d.cursor == "":
-			return err
 		}
 		wait := backOff(tries)
 		if refused != nil && refused.after > wait {
@@ -185,7 +196,6 @@ func (g *generation) stream(ctx context.Context, q question, d *decoder) error {
 			}
 		}
 		g.provider.logger.Info("upstream is asked again", "in", wait, "error", err)
-		d.watch.pause()
 		if !sleep(ctx, wait) {
 			return err
 		}
@@ -210,15 +220,6 @@ func backOff(tries int) time.Duration {
 	return wait - rand.N(wait/2)
 }
 
-// passes reports whether what broke a try need not break the next one.
-func passes(err error) bool {
-	if refused, ok := errors.AsType[*refusal](err); ok {
-		return refused.passing
-	}
-	_, told := errors.AsType[*session.Failure](err)
-	return !told && !errors.Is(err, session.ErrNotContinuable) // it is the network's
-}
-
 // try makes one request, for the answer to q or for what follows d's cursor,
 // and feeds d with what comes.
 func (g *generation) try(ctx context.Context, q question, d *decoder) error {
@@ -233,11 +234,13 @@ func (g *generation) try(ctx context.Context, q question, d *decoder) error {
 	if err != nil {
 		return err
 	}
-	d.watch.connecting()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	d.watch.connecting(end)
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { d.watch.connected() }}
 	response, err := p.client.Do(request.WithContext(httptrace.WithClientTrace(ctx, trace)))
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNoAnswer, err)
+		return fmt.Errorf("%w: %w", errNoAnswer, cmp.Or(context.Cause(ctx), err))
 	}
 	defer response.Body.Close()
 	d.watch.answered()
@@ -248,9 +251,9 @@ func (g *generation) try(ctx context.Context, q question, d *decoder) error {
 		return &session.Failure{Code: CodeMalformed, Message: fmt.Sprintf("the provider answered with %q instead of a stream", kind)}
 	}
 	d.begin(q.by, func() { response.Body.Close() })
-	err = p.protocol.read(&meter{body: response.Body, read: &d.bytes, most: p.Limits.Bytes}, d)
+	err = p.protocol.read(&limitedBody{body: response.Body, read: &d.bytes, most: p.Limits.Bytes}, d)
 	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case err == io.ErrUnexpectedEOF: // a body that ended as if it were whole
 		return errTruncated
 	case errors.Is(err, bufio.ErrTooLong):
 		return malformed(fmt.Sprintf("an event of more than %d bytes", maxEvent))
@@ -318,34 +321,48 @@ func (g *generation) cancel(ctx context.Context, cursor string) {
 	defer done()
 	path, err := a.cancel(cursor)
 	if err == nil {
-		var request *http.Request
-		if request, err = g.provider.newRequest(ctx, http.MethodPost, path, nil); err == nil {
-			request.Header.Set("Accept", "application/json")
-			var response *http.Response
-			if response, err = g.provider.client.Do(request); err == nil {
-				if response.StatusCode != http.StatusOK {
-					err = g.provider.errorAnswer(response)
-				}
-				response.Body.Close()
-			}
-		}
+		err = g.provider.post(ctx, path)
 	}
 	if err != nil {
 		g.provider.logger.Warn("upstream may not have stopped", "error", err)
 	}
 }
 
-// A meter bounds the bytes of an answer.
-type meter struct {
+// post makes a request without a body, whose answer says nothing but whether
+// it was refused.
+func (p *provider) post(ctx context.Context, path string) error {
+	request, err := p.newRequest(ctx, http.MethodPost, path, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Accept", "application/json")
+	response, err := p.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return p.errorAnswer(response)
+	}
+	io.Copy(io.Discard, io.LimitReader(response.Body, maxPlainBody)) // so that the next request has the connection
+	return nil
+}
+
+// A limitedBody is an answer's body with no more than the limit of bytes. Where
+// it breaks off the error is errTruncated.
+type limitedBody struct {
 	body io.Reader
 	read *int64 // of all tries
 	most int64
 }
 
-func (m *meter) Read(p []byte) (int, error) {
-	n, err := m.body.Read(p)
-	if *m.read += int64(n); *m.read > m.most {
-		return 0, &session.Failure{Code: CodeBytes, Message: fmt.Sprintf("the provider's answer has more than %d bytes", m.most)}
+func (l *limitedBody) Read(p []byte) (int, error) {
+	n, err := l.body.Read(p)
+	if *l.read += int64(n); *l.read > l.most {
+		return 0, &session.Failure{Code: CodeBytes, Message: fmt.Sprintf("the provider's answer has more than %d bytes", l.most)}
+	}
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%w: %w", errTruncated, err)
 	}
 	return n, err
 }

@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// halves decodes the JSON strings of one text that comes in pieces. A provider
-// that cuts by UTF-16 code unit may put the two halves of a character into two
-// pieces ("\ud83d", then "\ude00"); json.Unmarshal would make U+FFFD of each.
-// So the first half waits for the piece that follows.
+// halves joins the surrogates of one text that comes in pieces, JSON strings. A
+// provider that cuts by UTF-16 code unit may put the two halves of a character
+// into two pieces ("\ud83d", then "\ude00"); json.Unmarshal would make U+FFFD of
+// each. So the first half waits for the piece that follows.
 type halves struct {
 	high string // the escape that waits, such as \ud83d
 	// before is text that came with it, if that waits too.
@@ -21,7 +21,7 @@ var errNotString = errors.New("not a JSON string")
 
 // decode returns the text of the next piece. A missing piece, or null, is "".
 func (h *halves) decode(piece json.RawMessage) (string, error) {
-	if len(piece) == 0 || string(piece) == "null" {
+	if !given(piece) {
 		return "", nil
 	}
 	if len(piece) < 2 || piece[0] != '"' {

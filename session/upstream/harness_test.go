@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"tokenrelay/session"
 	"tokenrelay/session/sessiontest"
 	"tokenrelay/session/upstream"
+	"tokenrelay/session/upstream/upstreamtest"
 )
 
 const testKey = "sk-test-0123456789"
@@ -29,21 +31,46 @@ const testKey = "sk-test-0123456789"
 // once are the limits of who does not try again.
 var once = upstream.Limits{Retries: -1}
 
-// newSet returns a set with one provider named p, whose answers handle gives.
-// They are connected by net.Pipe, so that a synctest bubble holds them both.
-// Of c the name, address and key are set.
+// newSet returns a set with one provider named p, whose answers handle gives
+// unless o has a transport. They are connected by net.Pipe, so that a synctest
+// bubble holds them both. Of c the name, address and key are set.
 func newSet(t *testing.T, c upstream.Config, o upstream.Options, handle http.HandlerFunc) *upstream.Set {
 	t.Helper()
 	t.Setenv("TEST_UPSTREAM_KEY", testKey)
 	c.Name, c.KeyEnv = "p", "TEST_UPSTREAM_KEY"
 	c.BaseURL = cmp.Or(c.BaseURL, "http://provider.test/v1/")
+	if o.Transport == nil {
+		o.Transport = piped(t, handle)
+	}
 	set, err := upstream.New([]upstream.Config{c}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	connect(t, set, handle)
+	t.Cleanup(set.CloseIdle)
 	return set
 }
+
+// piped is a transport whose requests handle answers. The test waits for it.
+func piped(t *testing.T, handle http.HandlerFunc) *http.Transport {
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait)
+	return dialing(upstreamtest.Pipe(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		serving.Add(1)
+		defer serving.Done()
+		// Only then does the server watch for the client's leaving.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Errorf("request body: %v", err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		handle(w, r)
+	})))
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// dialing is a transport whose connections dial makes.
+func dialing(dial dialFunc) *http.Transport { return &http.Transport{DialContext: dial} }
 
 // An openedSource is all that a source of this package can do.
 type openedSource interface {

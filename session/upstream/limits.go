@@ -10,12 +10,25 @@ import (
 	"tokenrelay/session"
 )
 
+// Defaults of Limits.
+const (
+	DefaultConnect    = 10 * time.Second
+	DefaultHeader     = 2 * time.Minute
+	DefaultFirstToken = 5 * time.Minute
+	DefaultIdle       = 2 * time.Minute
+	DefaultTotal      = time.Hour
+	DefaultBytes      = 256 << 20 // bytes
+	DefaultRetries    = 2         // requests after the first
+)
+
 // Limits bound one answer of a provider. Zero fields mean a default. The times
 // stand still while the session is paused.
 type Limits struct {
-	// Connect is how long there may be no connection.
+	// Connect is how long there may be no connection, in each try. Nothing has
+	// been sent by then, so the request is made again.
 	Connect time.Duration
-	// Header is from there until the answer begins.
+	// Header is from there until the answer begins. The provider may be at work
+	// on it, so the request is not made again, nor is it after the limits below.
 	Header time.Duration
 	// FirstToken is from there to the first text, reasoning or tool call.
 	FirstToken time.Duration
@@ -31,15 +44,17 @@ type Limits struct {
 	Retries int
 }
 
-// DefaultLimits are the limits of who sets none.
-var DefaultLimits = Limits{
-	Connect:    DefaultConnect,
-	Header:     DefaultHeader,
-	FirstToken: DefaultFirstToken,
-	Idle:       DefaultIdle,
-	Total:      DefaultTotal,
-	Bytes:      DefaultBytes,
-	Retries:    DefaultRetries,
+// withDefaults returns the limits of who has set some.
+func (l Limits) withDefaults() Limits {
+	return l.or(Limits{
+		Connect:    DefaultConnect,
+		Header:     DefaultHeader,
+		FirstToken: DefaultFirstToken,
+		Idle:       DefaultIdle,
+		Total:      DefaultTotal,
+		Bytes:      DefaultBytes,
+		Retries:    DefaultRetries,
+	})
 }
 
 // or returns l with the fields of other where it has none.
@@ -71,13 +86,14 @@ func (l Limits) validate() error {
 }
 
 // A watch ends a context when a limit of time is reached, with the failure
-// that it is as its cause. Its clock stands still while somebody holds it.
+// that it is as its cause: that of the answer or, before there is a connection,
+// that of the try. Its clock stands still while somebody holds it.
 //
 // Tokens come often and limits are seldom reached, so a token only puts off
 // an alarm: the timer rings when it was set to, and is then set anew.
 type watch struct {
 	limits Limits
-	end    context.CancelCauseFunc
+	end    context.CancelCauseFunc // of the answer
 
 	mu    sync.Mutex // guards the fields below
 	began time.Time
@@ -97,15 +113,15 @@ type alarm struct {
 	at    time.Duration
 	limit time.Duration
 	code  string
-	what  string // for the message
-	ring  func() // instead of that failure
+	what  string                  // for the message
+	end   context.CancelCauseFunc // takes that failure
 }
 
-func (a *alarm) set() bool { return a.code != "" || a.ring != nil }
+func (a *alarm) set() bool { return a.end != nil }
 
 func newWatch(l Limits, end context.CancelCauseFunc, held bool) *watch {
 	w := &watch{limits: l, end: end, began: time.Now()}
-	w.total = alarm{at: l.Total, limit: l.Total, code: CodeTotal, what: "the provider's answer took longer than"}
+	w.total = alarm{at: l.Total, limit: l.Total, code: CodeTotal, what: "the provider's answer took longer than", end: end}
 	if held {
 		w.hold(true)
 	}
@@ -116,20 +132,21 @@ func newWatch(l Limits, end context.CancelCauseFunc, held bool) *watch {
 	return w
 }
 
-func (w *watch) connecting() {
-	w.wait(w.limits.Connect, CodeConnect, "there was no connection to the provider for")
+// connecting is for the time until there is a connection. It ends the try only.
+func (w *watch) connecting(end context.CancelCauseFunc) {
+	w.wait(w.limits.Connect, CodeConnect, "there was no connection to the provider for", end)
 }
 
 func (w *watch) connected() {
-	w.wait(w.limits.Header, CodeHeader, "the provider did not begin to answer for")
+	w.wait(w.limits.Header, CodeHeader, "the provider did not begin to answer for", w.end)
 }
 
 func (w *watch) answered() {
-	w.wait(w.limits.FirstToken, CodeFirstToken, "the provider's answer had no first token for")
+	w.wait(w.limits.FirstToken, CodeFirstToken, "the provider's answer had no first token for", w.end)
 }
 
 func (w *watch) token() {
-	w.wait(w.limits.Idle, CodeIdle, "the provider sent no token for")
+	w.wait(w.limits.Idle, CodeIdle, "the provider sent no token for", w.end)
 }
 
 // pause is for the time between two tries: only the total runs.
@@ -146,17 +163,17 @@ func (w *watch) ending(end func()) {
 	defer w.mu.Unlock()
 	if !w.over {
 		w.over = true
-		w.phase, w.total = alarm{at: w.now() + afterFinish, ring: end}, alarm{}
+		w.phase, w.total = alarm{at: w.now() + afterFinish, end: func(error) { end() }}, alarm{}
 		w.wind()
 	}
 }
 
 // wait makes limit the longest that what follows may take.
-func (w *watch) wait(limit time.Duration, code, what string) {
+func (w *watch) wait(limit time.Duration, code, what string, end context.CancelCauseFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.over {
-		w.phase = alarm{at: w.now() + limit, limit: limit, code: code, what: what}
+		w.phase = alarm{at: w.now() + limit, limit: limit, code: code, what: what, end: end}
 		w.wind()
 	}
 }
@@ -220,17 +237,15 @@ func (w *watch) next() *alarm {
 func (w *watch) ring() {
 	w.mu.Lock()
 	w.rings = time.Time{}
-	next := *w.next()
+	next := w.next()
 	if w.holds > 0 || !next.set() || w.now() < next.at {
 		w.wind()
 		w.mu.Unlock()
 		return
 	}
-	w.phase, w.total = alarm{}, alarm{}
+	reached := *next
+	*next = alarm{}
+	w.wind()
 	w.mu.Unlock()
-	if next.ring != nil {
-		next.ring()
-		return
-	}
-	w.end(&session.Failure{Code: next.code, Message: fmt.Sprintf("%s %v", next.what, next.limit)})
+	reached.end(&session.Failure{Code: reached.code, Message: fmt.Sprintf("%s %v", reached.what, reached.limit)})
 }

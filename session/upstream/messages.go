@@ -37,6 +37,15 @@ func say(role, text string) message {
 	return message{"role": jsonString(role), "content": jsonString(text)}
 }
 
+// toolCalls returns those of an assistant's message of chat completions.
+func (m message) toolCalls() []message {
+	var calls []message
+	if json.Unmarshal(m["tool_calls"], &calls) != nil {
+		return nil
+	}
+	return calls
+}
+
 // parts returns the parts of the message's content: a text is one, an empty
 // text none. ok is false if the content is neither text nor parts.
 func (m message) parts() (parts []json.RawMessage, ok bool) {
@@ -44,7 +53,7 @@ func (m message) parts() (parts []json.RawMessage, ok bool) {
 	switch content := m["content"]; {
 	case string(content) == `""`:
 		return nil, true
-	case json.Unmarshal(content, &text) == nil && string(content) != "null":
+	case json.Unmarshal(content, &text) == nil && given(content):
 		part, err := json.Marshal(map[string]string{"type": "text", "text": text})
 		return []json.RawMessage{part}, err == nil
 	default:

@@ -8,24 +8,23 @@ import (
 	"io"
 	"iter"
 	"maps"
-	"net/http"
 
 	"tokenrelay/session"
 )
 
 // ollama is Ollama's chat (https://github.com/ollama/ollama/blob/main/docs/api.md).
-type ollama struct{}
+type ollama struct{ bearer }
 
 func (ollama) path() string { return "/api/chat" }
 
 func (ollama) mediaType() string { return "application/x-ndjson" }
 
-func (ollama) authorize(h http.Header, key string) { h.Set("Authorization", "Bearer "+key) }
-
 // An assistant's message at the end is the beginning of the answer, whatever
 // the model.
 func (ollama) continuation(string) session.Continuation { return session.ByPrefill }
 
+// Tool calls and their results it takes in a form of its own: what the client
+// gives is sent as it is, as are tools among the parameters.
 func (ollama) fields(q question) (map[string]any, error) {
 	messages := []message{} // an array even if empty
 	for _, m := range q.withText() {
@@ -71,16 +70,12 @@ func (ollama) read(body io.Reader, d *decoder) error {
 		}
 		var chunk ollamaChunk
 		if err := json.Unmarshal(line, &chunk); err != nil {
-			return malformed("a chunk that is not JSON of its protocol")
+			return errNotItsJSON
 		}
-		if len(chunk.Error) > 0 && string(chunk.Error) != "null" {
+		if given(chunk.Error) {
 			return d.failure(chunk.Error)
 		}
-		reasoning := chunk.Message.Thinking
-		if !filled(reasoning) {
-			reasoning = chunk.Message.Reasoning
-		}
-		if err := d.think(reasoning); err != nil {
+		if err := d.think(firstOf(chunk.Message.Thinking, chunk.Message.Reasoning)); err != nil {
 			return err
 		}
 		if err := d.text(chunk.Message.Content); err != nil {
@@ -113,7 +108,7 @@ func (ollama) read(body io.Reader, d *decoder) error {
 // wholeArguments makes a JSON string of arguments that are JSON themselves.
 func wholeArguments(raw json.RawMessage) json.RawMessage {
 	switch {
-	case len(raw) == 0 || string(raw) == "null":
+	case !given(raw):
 		raw = json.RawMessage("{}")
 	case raw[0] == '"':
 		return raw

@@ -105,15 +105,15 @@ func TestKeyFile(t *testing.T) {
 	} {
 		t.Run(string(test.p), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				set, err := upstream.New([]upstream.Config{{Name: "p", Protocol: test.p, BaseURL: "http://provider.test", KeyFile: name}}, upstream.Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
 				got := "nobody was asked"
-				connect(t, set, func(w http.ResponseWriter, r *http.Request) {
+				transport := piped(t, func(w http.ResponseWriter, r *http.Request) {
 					got = r.Header.Get(test.header)
 					status(400, "")(w, r)
 				})
+				set, err := upstream.New([]upstream.Config{{Name: "p", Protocol: test.p, BaseURL: "http://provider.test", KeyFile: name}}, upstream.Options{Transport: transport})
+				if err != nil {
+					t.Fatal(err)
+				}
 				deltas(t, open(t, set), true)
 				if got != test.want {
 					t.Errorf("%s: %q, want %q", test.header, got, test.want)

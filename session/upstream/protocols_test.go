@@ -29,11 +29,10 @@ const begun = len("1. A fam")
 func mockSet(t *testing.T, c upstream.Config, mock *upstreamtest.Provider) *upstream.Set {
 	t.Helper()
 	c.Name, c.BaseURL = "p", "http://provider.test"
-	set, err := upstream.New([]upstream.Config{c}, upstream.Options{Limits: limits})
+	set, err := upstream.New([]upstream.Config{c}, upstream.Options{Limits: limits, Transport: dialing(mock.Pipe(t))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	set.Dial(mock.Pipe(t))
 	t.Cleanup(set.CloseIdle)
 	return set
 }

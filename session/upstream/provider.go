@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"tokenrelay/session"
 )
@@ -48,16 +49,21 @@ type protocol interface {
 	continuation(model string) session.Continuation
 }
 
-// A presetter is a protocol with parameters that a question has even if nobody
-// gave them.
+// A presetter is a protocol with parameters that a question to model has even
+// if nobody gave them.
 type presetter interface {
-	presets() map[string]json.RawMessage
+	presets(model string) map[string]json.RawMessage
 }
 
 // A versioner is a protocol whose requests name its version.
 type versioner interface {
 	version(h http.Header)
 }
+
+// bearer authorizes as RFC 6750 says.
+type bearer struct{}
+
+func (bearer) authorize(h http.Header, key string) { h.Set("Authorization", "Bearer "+key) }
 
 // A question is what a provider is asked for.
 type question struct {
@@ -75,14 +81,14 @@ var providerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 func newProvider(c Config, o Options) (*provider, error) {
 	c.Protocol = cmp.Or(c.Protocol, Chat)
 	c.BaseURL = strings.TrimSuffix(c.BaseURL, "/")
-	c.Limits = c.Limits.or(o.Limits).or(DefaultLimits)
+	c.Limits = c.Limits.or(o.Limits).withDefaults()
 	base, err := url.Parse(c.BaseURL)
 	switch {
 	case !providerName.MatchString(c.Name):
 		return nil, errors.New("name: must be letters, digits, - and _")
 	case !slices.Contains(Protocols(), c.Protocol):
 		return nil, fmt.Errorf("protocol: %q is none of %v", c.Protocol, Protocols())
-	case err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" || base.User != nil:
+	case err != nil || !validBase(base):
 		return nil, errors.New("base_url: must be such as https://api.openai.com/v1")
 	case c.Background && c.Protocol != Responses:
 		return nil, fmt.Errorf("background: only the protocol %s has it", Responses)
@@ -101,19 +107,38 @@ func newProvider(c Config, o Options) (*provider, error) {
 	if p.parameters, err = c.rawParameters(p.protocol); err != nil {
 		return nil, fmt.Errorf("parameters: %w", err)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	// A request that its limit ends leaves its dialing to others, without a
-	// context that would end it.
-	transport.DialContext = (&net.Dialer{Timeout: 2 * c.Limits.Connect}).DialContext
-	transport.TLSHandshakeTimeout = 2 * c.Limits.Connect
-	transport.MaxIdleConnsPerHost = 64
-	transport.DisableCompression = true // who compresses a stream holds events back
 	p.client = &http.Client{
-		Transport: transport,
+		Transport: o.transport(c.Limits.Connect),
 		// A redirect would carry messages to where nobody configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return p, nil
+}
+
+// validBase reports whether paths can be put behind u.
+func validBase(u *url.URL) bool {
+	return (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil &&
+		u.RawQuery == "" && !u.ForceQuery && u.Fragment == ""
+}
+
+// transport makes that of one provider, to which there is to be a connection
+// within connect.
+func (o Options) transport(connect time.Duration) *http.Transport {
+	transport := new(http.Transport)
+	if o.Transport != nil {
+		transport = o.Transport.Clone()
+	} else {
+		if usual, ok := http.DefaultTransport.(*http.Transport); ok {
+			transport = usual.Clone()
+		}
+		// A request that its limit ends leaves its dialing to others, without a
+		// context that would end it.
+		transport.DialContext = (&net.Dialer{Timeout: 2 * connect}).DialContext
+		transport.TLSHandshakeTimeout = 2 * connect
+		transport.MaxIdleConnsPerHost = 64
+	}
+	transport.DisableCompression = true // who compresses a stream holds events back
+	return transport
 }
 
 // maxKey bounds a key, in bytes.
@@ -159,9 +184,6 @@ func (c Config) rawParameters(to protocol) (map[string]json.RawMessage, error) {
 		return nil, err
 	}
 	raw := make(map[string]json.RawMessage)
-	if p, ok := to.(presetter); ok {
-		maps.Copy(raw, p.presets())
-	}
 	for _, name := range slices.Sorted(maps.Keys(c.Parameters)) {
 		if _, there := ours[name]; there {
 			return nil, fmt.Errorf("%s: is set by the relay", name)
@@ -170,11 +192,17 @@ func (c Config) rawParameters(to protocol) (map[string]json.RawMessage, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return raw, nil
+	// What a session must not ask for, the configuration must not either.
+	_, err = to.fields(question{parameters: raw})
+	if invalid, ok := errors.AsType[*session.InvalidError](err); ok {
+		return nil, fmt.Errorf("%s: %s", strings.TrimPrefix(invalid.Field, "source.parameters."), invalid.Reason)
+	}
+	return raw, err
 }
 
-// body is the JSON of q: parameters, those of the configuration, and what the
-// protocol sets. A parameter that the protocol sets is a *session.InvalidError.
+// body is the JSON of q: what the protocol sets, parameters, those of the
+// configuration, and the protocol's presets. A parameter that the protocol sets
+// is a *session.InvalidError.
 func (p *provider) body(q question) ([]byte, error) {
 	fields, err := p.protocol.fields(q)
 	if err != nil {
@@ -186,9 +214,15 @@ func (p *provider) body(q question) ([]byte, error) {
 		}
 		fields[name] = value
 	}
-	for name, value := range p.parameters {
-		if _, there := fields[name]; !there {
-			fields[name] = value
+	usual := []map[string]json.RawMessage{p.parameters}
+	if preset, ok := p.protocol.(presetter); ok {
+		usual = append(usual, preset.presets(q.model))
+	}
+	for _, parameters := range usual {
+		for name, value := range parameters {
+			if _, there := fields[name]; !there {
+				fields[name] = value
+			}
 		}
 	}
 	return json.Marshal(fields)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -16,14 +15,12 @@ import (
 // responses is OpenAI's Responses
 // (https://platform.openai.com/docs/api-reference/responses-streaming).
 type responses struct {
+	bearer
+	sse
 	background bool // a generation lives on without its connection
 }
 
 func (responses) path() string { return "/responses" }
-
-func (responses) mediaType() string { return "text/event-stream" }
-
-func (responses) authorize(h http.Header, key string) { h.Set("Authorization", "Bearer "+key) }
 
 func (responses) continuation(string) session.Continuation { return session.ByMessage }
 
@@ -203,7 +200,7 @@ func (s *responsesStream) event(event Event) error {
 	take := responsesEvents[kind]
 	if err != nil {
 		if _, other := errors.AsType[*json.UnmarshalTypeError](err); !other || take != nil || kind == "" {
-			return malformed("a chunk that is not JSON of its protocol")
+			return errNotItsJSON
 		}
 	}
 	if take == nil {
@@ -255,14 +252,10 @@ func (s *responsesStream) piece(e *responsesEvent) error {
 }
 
 func (s *responsesStream) whole(e *responsesEvent) error {
-	text := e.Text
-	if text == nil {
-		text = e.Refusal
-	}
 	if !s.missing(e.OutputIndex, e.ContentIndex) {
 		return nil
 	}
-	return s.text(text)
+	return s.text(firstOf(e.Text, e.Refusal))
 }
 
 // part sets a further part of a summary apart. That of another item is not:
@@ -330,15 +323,6 @@ func (s *responsesStream) missing(item, part int) bool {
 	return true
 }
 
-// filled reports whether raw has something.
-func filled(raw json.RawMessage) bool {
-	switch string(raw) {
-	case "", "null", `""`:
-		return false
-	}
-	return true
-}
-
 // responsesReasons are the words of chat completions for those of Responses.
 var responsesReasons = map[string]string{"max_output_tokens": "length"}
 
@@ -389,11 +373,7 @@ func (s *responsesStream) output(index int, item responsesItem) error {
 			return malformed("a message whose content is not a list")
 		}
 		for i, part := range parts {
-			text := part.Text
-			if text == nil {
-				text = part.Refusal
-			}
-			if filled(text) && s.missing(index, i) {
+			if text := firstOf(part.Text, part.Refusal); filled(text) && s.missing(index, i) {
 				if err := s.text(text); err != nil {
 					return err
 				}

@@ -411,30 +411,6 @@ func TestBackgroundEnds(t *testing.T) {
 	}
 }
 
-// A provider that does not answer a cancel does not hold up the session.
-func TestBackgroundCancelHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &backgroundProvider{events: varied[:12]}
-		p.write = func(_ int, w http.ResponseWriter, r *http.Request, body string) {
-			play("text/event-stream", body)(w, r)
-		}
-		set := newSet(t, upstream.Config{Protocol: upstream.Responses, Background: true}, upstream.Options{}, func(w http.ResponseWriter, r *http.Request) {
-			if strings.HasSuffix(r.URL.Path, "/cancel") {
-				<-r.Context().Done()
-				return
-			}
-			p.ServeHTTP(w, r)
-		})
-		ctx, end := context.WithCancelCause(t.Context())
-		time.AfterFunc(time.Second, func() { end(session.ErrReleased) })
-		start := time.Now()
-		withCursors(open(t, set).Deltas(ctx, session.Position{}))
-		if took := time.Since(start); took != 6*time.Second {
-			t.Errorf("it took %v, want the second until it was let go and 5s for the cancel", took)
-		}
-	})
-}
-
 // A response that failed before anything came of it is asked for anew, so many
 // times and not for ever, cut or not.
 func TestBackgroundFailsEarly(t *testing.T) {
@@ -495,11 +471,10 @@ func TestBackgroundProvider(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := upstreamtest.New(upstreamtest.Options{Default: behavior})
 		t.Setenv("TEST_UPSTREAM_KEY", testKey)
-		set, err := upstream.New([]upstream.Config{{Name: "p", Protocol: upstream.Responses, Background: true, BaseURL: "http://provider.test/v1", KeyEnv: "TEST_UPSTREAM_KEY"}}, upstream.Options{})
+		set, err := upstream.New([]upstream.Config{{Name: "p", Protocol: upstream.Responses, Background: true, BaseURL: "http://provider.test/v1", KeyEnv: "TEST_UPSTREAM_KEY"}}, upstream.Options{Transport: dialing(p.Pipe(t))})
 		if err != nil {
 			t.Fatal(err)
 		}
-		set.Dial(p.Pipe(t))
 		defer set.CloseIdle()
 		source := open(t, set)
 		uncut := lines(withCursors(source.Deltas(t.Context(), session.Position{})))

@@ -16,7 +16,7 @@ import (
 // readResponses decodes what follows a cursor, as one connection brings it.
 func readResponses(body, cursor string) ([]session.Delta, error) {
 	var deltas []session.Delta
-	w := newWatch(DefaultLimits, func(error) {}, true)
+	w := newWatch(Limits{}.withDefaults(), func(error) {}, true)
 	defer w.close()
 	d := &decoder{
 		watch: w, cursor: cursor, holdHalves: true, end: func() {}, failure: new(provider).reported,

@@ -32,8 +32,8 @@ func inputItems(messages []message) []any {
 // appendAnswer appends an answer of a model, and each of its tool calls as an
 // item of its own.
 func appendAnswer(items []any, m message) []any {
-	var calls []message
-	if json.Unmarshal(m["tool_calls"], &calls) != nil || len(calls) == 0 {
+	calls := m.toolCalls()
+	if len(calls) == 0 {
 		return append(items, inputMessage(m, "output_text"))
 	}
 	if content := m["content"]; filled(content) && string(content) != "[]" {
@@ -63,7 +63,7 @@ func appendAnswer(items []any, m message) []any {
 func inputMessage(m message, text string) message {
 	item := make(message)
 	for name, value := range m {
-		if string(value) != "null" {
+		if given(value) {
 			item[name] = value
 		}
 	}
@@ -114,12 +114,4 @@ func inputImage(part message) message {
 		part["detail"] = detail
 	}
 	return part
-}
-
-func jsonString(s string) json.RawMessage {
-	raw, err := json.Marshal(s)
-	if err != nil {
-		panic(err) // a string
-	}
-	return raw
 }

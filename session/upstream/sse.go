@@ -13,6 +13,11 @@ import (
 // more is bufio.ErrTooLong.
 const maxEvent = 4 << 20
 
+// sse is the media type of protocols that answer by server-sent events.
+type sse struct{}
+
+func (sse) mediaType() string { return "text/event-stream" }
+
 // An Event is one server-sent event.
 type Event struct {
 	ID    string        // last id so far, of this event or an earlier one

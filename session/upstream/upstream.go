@@ -14,9 +14,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"tokenrelay/session"
 )
@@ -77,7 +77,9 @@ type Config struct {
 	// all the same.
 	Models []string
 	// Parameters are fields of each request, as in max_tokens: 4096, unless it
-	// has them itself.
+	// has them itself. They are the provider's own and sent as they are, as the
+	// client's are: tools and tool_choice among them have the provider's form,
+	// whatever form the messages have.
 	Parameters map[string]any
 	// Background asks for generations that live on without a connection
 	// (Responses only): a relay that was restarted attaches to them again.
@@ -91,8 +93,11 @@ type Config struct {
 
 // Options are what all providers share.
 type Options struct {
-	Limits Limits       // zero fields mean DefaultLimits
+	Limits Limits       // zero fields mean the defaults
 	Logger *slog.Logger // takes why a stream broke; nil discards it
+	// Transport is what each provider has a clone of. Nil means one such as
+	// http.DefaultTransport.
+	Transport *http.Transport
 }
 
 // A Set is the providers of a relay. It implements session.Opener.
@@ -181,14 +186,3 @@ func (s *Set) names() string {
 	}
 	return strings.Join(names, ", ")
 }
-
-// Defaults of Limits.
-const (
-	DefaultConnect    = 10 * time.Second
-	DefaultHeader     = 2 * time.Minute
-	DefaultFirstToken = 5 * time.Minute
-	DefaultIdle       = 2 * time.Minute
-	DefaultTotal      = time.Hour
-	DefaultBytes      = 256 << 20
-	DefaultRetries    = 2
-)

@@ -89,6 +89,12 @@ func TestNew(t *testing.T) {
 		{"parameters", one(func(c *upstream.Config) { c.Parameters = map[string]any{"temperature": 0.5, "stop": []string{"."}} }), ""},
 		{"parameter without JSON", one(func(c *upstream.Config) { c.Parameters = map[string]any{"f": func() {}} }), "upstream a: parameters: f: "},
 		{"parameter that the relay sets", one(func(c *upstream.Config) { c.Parameters = map[string]any{"stream": false} }), "upstream a: parameters: stream: is set by the relay"},
+		{"background among the parameters", one(func(c *upstream.Config) {
+			c.Protocol, c.Parameters = upstream.Responses, map[string]any{"background": true}
+		}), "upstream a: parameters: background: is set by the relay"},
+		{"no background among the parameters", one(func(c *upstream.Config) {
+			c.Protocol, c.Parameters = upstream.Responses, map[string]any{"background": false}
+		}), ""},
 		{"connect", limit(func(l *upstream.Limits) { l.Connect = -1 }), "upstream a: connect: must be more than 0"},
 		{"header", limit(func(l *upstream.Limits) { l.Header = -1 }), "upstream a: header: must be more than 0"},
 		{"first token", limit(func(l *upstream.Limits) { l.FirstToken = -1 }), "upstream a: first_token: must be more than 0"},
@@ -143,12 +149,8 @@ func TestOpen(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				set, err := upstream.New(test.configs, upstream.Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
 				got := "nobody was asked"
-				connect(t, set, func(w http.ResponseWriter, r *http.Request) {
+				transport := piped(t, func(w http.ResponseWriter, r *http.Request) {
 					var body struct{ Model string }
 					data, _ := io.ReadAll(r.Body)
 					json.Unmarshal(data, &body)
@@ -158,6 +160,10 @@ func TestOpen(t *testing.T) {
 					}
 					answer(whole, false)(w, r)
 				})
+				set, err := upstream.New(test.configs, upstream.Options{Transport: transport})
+				if err != nil {
+					t.Fatal(err)
+				}
 				source, err := set.Open(session.SourceSpec{Type: session.SourceUpstream, Model: test.model, Messages: json.RawMessage(test.messages)})
 				if invalid, ok := errors.AsType[*session.InvalidError](err); ok {
 					got = invalid.Field

@@ -16,26 +16,32 @@ func (p *Provider) Listen(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.serve(t, l)
+	t.Cleanup(p.Close)
+	serve(t, l, p)
 	return "http://" + l.Addr().String()
 }
 
 // Pipe serves p over net.Pipe until the test ends, and returns the DialContext
 // of an http.Transport that reaches it by any address.
 func (p *Provider) Pipe(t testing.TB) func(ctx context.Context, network, address string) (net.Conn, error) {
+	t.Cleanup(p.Close)
+	return Pipe(t, p)
+}
+
+// Pipe serves h as Provider.Pipe does.
+func Pipe(t testing.TB, h http.Handler) func(ctx context.Context, network, address string) (net.Conn, error) {
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	p.serve(t, l)
+	serve(t, l, h)
 	return l.dial
 }
 
-func (p *Provider) serve(t testing.TB, l net.Listener) {
-	server := &http.Server{Handler: p}
+func serve(t testing.TB, l net.Listener, h http.Handler) {
+	server := &http.Server{Handler: h}
 	var serving sync.WaitGroup
 	serving.Go(func() { server.Serve(l) })
 	t.Cleanup(func() {
 		server.Close()
 		serving.Wait()
-		p.Close()
 	})
 }
 
