@@ -48,7 +48,11 @@ func (anthropic) continuation(model string) session.Continuation {
 }
 
 func (anthropic) fields(q question) (map[string]any, error) {
-	messages, system, err := splitSystem(q.withText())
+	others, system, err := splitSystem(q.withText())
+	if err != nil {
+		return nil, err
+	}
+	messages, err := anthropicMessages(others)
 	if err != nil {
 		return nil, err
 	}

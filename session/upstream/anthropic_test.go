@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -172,6 +173,20 @@ func TestAnthropicRequest(t *testing.T) {
 			`{"max_tokens":8192,"messages":[{"content":"Hi","role":"user"}],"model":"m","stream":true}`},
 		{"parts", `[{"role":"user","content":[{"type":"text","text":"Hi"},{"type":"image","source":{"type":"url","url":"x"}}]}]`, ``,
 			`{"max_tokens":8192,"messages":[{"content":[{"type":"text","text":"Hi"},{"type":"image","source":{"type":"url","url":"x"}}],"role":"user"}],"model":"m","stream":true}`},
+		{"tool calls and results", `[{"role":"user","content":"Hi"},
+			{"role":"assistant","content":"Let me see.","refusal":null,"tool_calls":[{"id":"x","type":"function","function":{"name":"f","arguments":"{\"a\":12345678901234567890}"}},{"id":"y","type":"function","function":{"name":"g","arguments":""}}]},
+			{"role":"tool","tool_call_id":"x","content":"17"},{"role":"tool","tool_call_id":"y","content":[{"type":"text","text":"18"}]},
+			{"role":"user","content":"And?"},
+			{"role":"assistant","content":null,"tool_calls":[{"id":"z","type":"function","function":{"name":"f","arguments":"{}"}}]},
+			{"role":"tool","tool_call_id":"z","content":""}]`, ``,
+			`{"max_tokens":8192,"messages":[{"content":"Hi","role":"user"},` +
+				`{"content":[{"text":"Let me see.","type":"text"},{"id":"x","input":{"a":12345678901234567890},"name":"f","type":"tool_use"},{"id":"y","input":{},"name":"g","type":"tool_use"}],"role":"assistant"},` +
+				`{"content":[{"content":"17","tool_use_id":"x","type":"tool_result"},{"content":[{"type":"text","text":"18"}],"tool_use_id":"y","type":"tool_result"}],"role":"user"},` +
+				`{"content":"And?","role":"user"},` +
+				`{"content":[{"id":"z","input":{},"name":"f","type":"tool_use"}],"role":"assistant"},` +
+				`{"content":[{"tool_use_id":"z","type":"tool_result"}],"role":"user"}],"model":"m","stream":true}`},
+		{"its own parts of tools", `[{"role":"user","content":"Hi"},{"role":"assistant","content":[{"type":"tool_use","id":"x","name":"f","input":{}}],"tool_calls":null},{"role":"user","content":[{"type":"tool_result","tool_use_id":"x","content":"17"}]}]`, `{"tools":[{"name":"f","input_schema":{"type":"object"}}],"tool_choice":{"type":"any"}}`,
+			`{"max_tokens":8192,"messages":[{"content":"Hi","role":"user"},{"content":[{"type":"tool_use","id":"x","name":"f","input":{}}],"role":"assistant","tool_calls":null},{"content":[{"type":"tool_result","tool_use_id":"x","content":"17"}],"role":"user"}],"model":"m","stream":true,"tool_choice":{"type":"any"},"tools":[{"name":"f","input_schema":{"type":"object"}}]}`},
 		{"parameters", `[{"role":"user","content":"Hi"}]`, `{"max_tokens":5,"temperature":0,"system":"Be brief."}`,
 			`{"max_tokens":5,"messages":[{"content":"Hi","role":"user"}],"model":"m","stream":true,"system":"Be brief.","temperature":0}`},
 	} {
@@ -200,6 +215,21 @@ func TestAnthropicRequest(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Tool calls that Anthropic's messages cannot have are refused when the session
+// is made.
+func TestAnthropicToolCallThatIsNone(t *testing.T) {
+	set := newSet(t, upstream.Config{Protocol: upstream.Anthropic}, upstream.Options{}, nil)
+	for _, call := range []string{
+		`{"id":"x"}`, `{"id":"x","type":"custom","custom":{}}`, `{"id":"x","function":{"name":"f","arguments":{}}}`,
+		`{"id":"x","function":{"name":"f","arguments":"[]"}}`, `{"id":"x","function":{"name":"f","arguments":"null"}}`, `{"id":"x","function":{"name":"f","arguments":"{"}}`,
+	} {
+		_, err := set.Open(session.SourceSpec{Model: "m", Messages: json.RawMessage(`[{"role":"assistant","tool_calls":[` + call + `]}]`)})
+		if invalid, ok := errors.AsType[*session.InvalidError](err); !ok || invalid.Field != "source.messages" {
+			t.Errorf("call %s: error %v", call, err)
+		}
 	}
 }
 
