@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tokenrelay/session"
+	"tokenrelay/session/sessiontest"
 	"tokenrelay/session/upstream"
 	"tokenrelay/session/upstream/upstreamtest"
 )
@@ -213,6 +214,42 @@ func TestContinue(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// All that a continuer is to keep to, over TCP.
+func TestContinuers(t *testing.T) {
+	for _, p := range upstream.Protocols() {
+		for _, by := range []session.Continuation{session.ByPrefill, session.ByMessage} {
+			if by == session.ByPrefill && p == upstream.Responses {
+				continue // has none
+			}
+			t.Run(string(p)+" "+string(by), func(t *testing.T) {
+				mock := upstreamtest.New(upstreamtest.Options{Default: upstreamtest.Behavior{Size: 150}})
+				set, err := upstream.New([]upstream.Config{{Name: "p", Protocol: p, BaseURL: mock.Listen(t) + "/v1", Continuation: by}}, upstream.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(set.CloseIdle)
+				want := sessiontest.ContinuerWant{Text: upstreamtest.Text(prompt), By: by}
+				sessiontest.TestContinuer(t, want, func(t *testing.T) session.Continuer { return open(t, set) })
+			})
+		}
+	}
+}
+
+// What is behind a cursor of a response is what was behind it, wherever the
+// provider cuts.
+func TestCursors(t *testing.T) {
+	for _, size := range []int{1, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			mock := upstreamtest.New(upstreamtest.Options{Default: upstreamtest.Behavior{
+				Size: size, Unit: upstreamtest.UTF16, Tokens: 90,
+				Reasoning: "hm 🤔", ToolCall: &upstreamtest.ToolCall{ID: "x", Name: "f", Arguments: `{"a":"🤔"}`},
+			}})
+			set := mockSet(t, upstream.Config{Protocol: upstream.Responses, Background: true}, mock)
+			sessiontest.TestCursors(t, open(t, set))
 		})
 	}
 }
