@@ -15,7 +15,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,13 +49,10 @@ func newSet(t *testing.T, c upstream.Config, o upstream.Options, handle http.Han
 	return set
 }
 
-// piped is a transport whose requests handle answers. The test waits for it.
+// piped is a transport whose requests handle answers.
 func piped(t *testing.T, handle http.HandlerFunc) *http.Transport {
-	var serving sync.WaitGroup
-	t.Cleanup(serving.Wait)
+	t.Helper()
 	return dialing(upstreamtest.Pipe(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		serving.Add(1)
-		defer serving.Done()
 		// Only then does the server watch for the client's leaving.
 		body, err := io.ReadAll(r.Body)
 		if err != nil {

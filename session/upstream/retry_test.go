@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,11 +190,11 @@ func TestRetriesOfConnectTimeouts(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tries := 0
+				var dials atomic.Int64
 				transport := piped(t, answer(whole, false))
 				dial := transport.DialContext
 				transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-					if tries++; tries <= test.late {
+					if int(dials.Add(1)) <= test.late {
 						return noDial(ctx, network, address)
 					}
 					return dial(ctx, network, address)
@@ -203,6 +204,7 @@ func TestRetriesOfConnectTimeouts(t *testing.T) {
 				began := time.Now()
 				got := deltas(t, open(t, set), true)
 				took := time.Since(began)
+				tries := int(dials.Load())
 				if !slices.Equal(got, test.want) || tries != test.tries {
 					t.Errorf("got  %q after %d tries\nwant %q after %d", got, tries, test.want, test.tries)
 				}

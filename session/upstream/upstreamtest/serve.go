@@ -35,9 +35,17 @@ func Pipe(t testing.TB, h http.Handler) func(ctx context.Context, network, addre
 	return l.dial
 }
 
+// serve serves h until the test ends, and then waits for its handlers.
 func serve(t testing.TB, l net.Listener, h http.Handler) {
-	server := &http.Server{Handler: h}
 	var serving sync.WaitGroup
+	server := &http.Server{Handler: h, ConnState: func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew: // within Serve, which is one of those waited for
+			serving.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			serving.Done()
+		}
+	}}
 	serving.Go(func() { server.Serve(l) })
 	t.Cleanup(func() {
 		server.Close()
