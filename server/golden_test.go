@@ -32,11 +32,11 @@ func tokens(n int) upstreamtest.Behavior {
 // The wire form of the native protocol is what clients were written against:
 // these transcripts change only on purpose.
 func TestGoldenTranscripts(t *testing.T) {
-	for name, tell := range map[string]func(r before) (path string){
-		"text": func(r before) string {
+	for name, tell := range map[string]func(r upstreamRelay) (path string){
+		"text": func(r upstreamRelay) string {
 			return r.relay.create(`{"source":{"type":"text","text":"Hello, 👩‍👩‍👧 \"world\"\n\u2028"},"unit":"token","rate":10}`)
 		},
-		"push": func(r before) string {
+		"push": func(r upstreamRelay) string {
 			path := r.relay.create(`{"source":{"type":"push"},"unit":"line"}`)
 			r.do("POST", path+"/append", `{"text":"one\r\ntwo"}`)
 			r.do("POST", path+"/append", `{"event":"message","data":{"sender":"ann","body":"<hi>"}}`)
@@ -46,16 +46,16 @@ func TestGoldenTranscripts(t *testing.T) {
 			r.do("POST", path+"/finish", "")
 			return path
 		},
-		"stopped": func(r before) string {
+		"stopped": func(r upstreamRelay) string {
 			path := r.relay.create(`{"source":{"type":"push"},"unit":"grapheme"}`)
 			r.do("POST", path+"/append", `{"text":"e\u0301x"}`)
 			r.do("POST", path+"/stop", "")
 			return path
 		},
-		"generate": func(r before) string {
+		"generate": func(r upstreamRelay) string {
 			return r.relay.create(`{"source":{"type":"generate","prompt":"tides","seed":1,"length":40},"unit":"line"}`)
 		},
-		"released": func(r before) string {
+		"released": func(r upstreamRelay) string {
 			r.provider.Script("tides", tokens(3), tokens(2))
 			path := r.create("tides", `,"unit":"delta","on_pause":"release","on_no_reader":{"policy":"pause","after":"90s"}`)
 			time.Sleep(350 * time.Millisecond)
@@ -64,7 +64,7 @@ func TestGoldenTranscripts(t *testing.T) {
 			r.do("POST", path+"/resume", "")
 			return path
 		},
-		"continued": func(r before) string {
+		"continued": func(r upstreamRelay) string {
 			r.provider.Script("tides", tokens(3), tokens(2))
 			path := r.create("tides", `,"unit":"delta"`)
 			time.Sleep(350 * time.Millisecond)
@@ -73,7 +73,7 @@ func TestGoldenTranscripts(t *testing.T) {
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			r := startBefore(t, options{}, upstream.Config{})
+			r := startUpstreamRelay(t, options{}, upstream.Config{})
 			path := tell(r)
 			got := "retry: 1000\n" + canonical(t, r.ask("GET", path+"/events", "").Body)
 			time.Sleep(time.Second)

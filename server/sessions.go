@@ -37,7 +37,7 @@ type createRequest struct {
 // A noReaderBody is a session.NoReader as clients write and see it.
 type noReaderBody struct {
 	Policy session.NoReaderPolicy `json:"policy"`
-	After  string         `json:"after"`
+	After  string                 `json:"after"`
 }
 
 func (r createRequest) spec() (session.Spec, error) {

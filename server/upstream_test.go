@@ -16,15 +16,15 @@ import (
 	"tokenrelay/session/upstream/upstreamtest"
 )
 
-// before is a relay with one upstream, and the provider behind it.
-type before struct {
+// An upstreamRelay is a relay with one upstream, and the provider behind it.
+type upstreamRelay struct {
 	*relay
 	provider *upstreamtest.Provider
 }
 
-// startBefore runs a relay before a provider until the test ends; all of it is
+// startUpstreamRelay runs a relay before a provider until the test ends; all of it is
 // in the bubble.
-func startBefore(t *testing.T, o options, c upstream.Config) before {
+func startUpstreamRelay(t *testing.T, o options, c upstream.Config) upstreamRelay {
 	t.Helper()
 	p := upstreamtest.New(upstreamtest.Options{})
 	c.Name, c.BaseURL = "mock", "http://provider.test/v1"
@@ -33,12 +33,12 @@ func startBefore(t *testing.T, o options, c upstream.Config) before {
 		t.Fatal(err)
 	}
 	o.session.Upstreams = set
-	return before{start(t, o), p}
+	return upstreamRelay{start(t, o), p}
 }
 
 // create makes a session of the provider, of characters unless more, which is
 // of the create, names another unit.
-func (b before) create(prompt, more string) (path string) {
+func (b upstreamRelay) create(prompt, more string) (path string) {
 	b.t.Helper()
 	if !strings.Contains(more, `"unit"`) {
 		more += `,"unit":"rune"`
@@ -47,7 +47,7 @@ func (b before) create(prompt, more string) (path string) {
 }
 
 // next is the provider's next request.
-func (b before) next() *upstreamtest.Request {
+func (b upstreamRelay) next() *upstreamtest.Request {
 	b.t.Helper()
 	r, err := b.provider.Next(b.t.Context())
 	if err != nil {
@@ -57,7 +57,7 @@ func (b before) next() *upstreamtest.Request {
 }
 
 // left reports when the request's client left, or fails.
-func (b before) left(r *upstreamtest.Request) time.Time {
+func (b upstreamRelay) left(r *upstreamtest.Request) time.Time {
 	b.t.Helper()
 	synctest.Wait()
 	at, ok := r.LeftAt()
@@ -90,7 +90,7 @@ func readSome(body io.Reader, n int) (events []upstream.Event, text string, err 
 }
 
 // readAll reads what follows an event, to the end.
-func (b before) readAll(path, after string) (events []upstream.Event, text string) {
+func (b upstreamRelay) readAll(path, after string) (events []upstream.Event, text string) {
 	b.t.Helper()
 	events, text, err := readSome(b.ask("GET", path+"/events?after="+after, "").Body, -1)
 	if err != io.EOF {
@@ -106,7 +106,7 @@ func TestRelease(t *testing.T) {
 	for _, protocol := range upstream.Protocols() {
 		t.Run(string(protocol), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := startBefore(t, options{}, upstream.Config{Protocol: protocol})
+				b := startUpstreamRelay(t, options{}, upstream.Config{Protocol: protocol})
 				b.provider.Script("tides", slow)
 				path := b.create("tides", `,"on_pause":"release"`)
 				stream := b.ask("GET", path+"/events", "")
@@ -144,7 +144,7 @@ func TestRelease(t *testing.T) {
 // Who holds reads on: there is one request, and no seam.
 func TestHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := startBefore(t, options{}, upstream.Config{})
+		b := startUpstreamRelay(t, options{}, upstream.Config{})
 		b.provider.Script("tides", slow)
 		path := b.create("tides", "")
 		request := b.next()
@@ -170,7 +170,7 @@ func TestContinue(t *testing.T) {
 	for _, protocol := range upstream.Protocols() {
 		t.Run(string(protocol), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := startBefore(t, options{}, upstream.Config{Protocol: protocol})
+				b := startUpstreamRelay(t, options{}, upstream.Config{Protocol: protocol})
 				b.provider.Script("tides", slow)
 				stopped := b.create("tides", `,"metadata":{"chat":"42"},"on_no_reader":{"policy":"stop","after":"1h"}`)
 				request := b.next()
@@ -232,7 +232,7 @@ func TestContinue(t *testing.T) {
 
 func TestContinueRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := startBefore(t, options{}, upstream.Config{})
+		b := startUpstreamRelay(t, options{}, upstream.Config{})
 		calls := slow
 		calls.ToolCall, calls.Tokens = &upstreamtest.ToolCall{ID: "call_1", Name: "weather", Arguments: `{"city":"Trondheim, where it rains"}`}, 1
 		b.provider.Script("rain?", calls)
@@ -259,7 +259,7 @@ func TestContinueRefused(t *testing.T) {
 // While streams are drained nothing new begins.
 func TestContinueWhileDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := startBefore(t, options{}, upstream.Config{})
+		b := startUpstreamRelay(t, options{}, upstream.Config{})
 		b.provider.Script("tides", slow)
 		path := b.create("tides", "")
 		b.do("POST", path+"/stop", "")
@@ -288,7 +288,7 @@ func TestContinueWhileDraining(t *testing.T) {
 
 func TestNobodyReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := startBefore(t, options{}, upstream.Config{})
+		b := startUpstreamRelay(t, options{}, upstream.Config{})
 		drowsy := slow
 		drowsy.Between = time.Minute
 		b.provider.Script("tides", drowsy, drowsy, slow)
@@ -333,7 +333,7 @@ func TestNobodyReads(t *testing.T) {
 // An upstream that nobody reads goes on within bounds.
 func TestUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := startBefore(t, options{session: session.Options{MaxUnread: 1, MaxUnreadTime: 5 * time.Minute}}, upstream.Config{})
+		b := startUpstreamRelay(t, options{session: session.Options{MaxUnread: 1, MaxUnreadTime: 5 * time.Minute}}, upstream.Config{})
 		drowsy := slow
 		drowsy.Between = 10 * time.Second
 		b.provider.Script("tides", drowsy)
@@ -376,7 +376,7 @@ func TestUsageAndTimings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := startBefore(t, options{}, upstream.Config{})
+				b := startUpstreamRelay(t, options{}, upstream.Config{})
 				test.behavior.Tokens, test.behavior.First, test.behavior.Between = 3, 250*time.Millisecond, 20*time.Millisecond
 				b.provider.Script("tides", test.behavior)
 				path := b.create("tides", "")
@@ -406,7 +406,7 @@ func TestUsageAndTimings(t *testing.T) {
 
 func TestParameters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := startBefore(t, options{}, upstream.Config{Parameters: map[string]any{"max_tokens": 9, "user": "relay"}})
+		b := startUpstreamRelay(t, options{}, upstream.Config{Parameters: map[string]any{"max_tokens": 9, "user": "relay"}})
 		const source = `{"source":{"type":"upstream","model":"m","messages":[{"role":"user","content":"tides"}],"parameters":%s}}`
 		path := b.relay.create(fmt.Sprintf(source, `{"max_tokens":12,"seed":12345678901234567890,"stop":["\n"]}`))
 		request := b.next()

@@ -27,7 +27,6 @@ type model struct {
 
 	mu     sync.Mutex // guards the fields below
 	causes []error    // why contexts ended
-	from   []string   // texts and cursors that were to be gone on from
 }
 
 func newModel(words int, every time.Duration) *model {
@@ -49,12 +48,6 @@ func (m *model) ended() []error {
 	return m.causes
 }
 
-func (m *model) asked() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.from
-}
-
 type answer struct {
 	m     *model
 	still bool
@@ -72,7 +65,6 @@ func (a *answer) Deltas(ctx context.Context, from session.Position) iter.Seq2[se
 	switch {
 	case from.Cursor != "":
 		at, _ = strconv.Atoi(from.Cursor)
-		a.m.note(from.Cursor)
 	case from.Bytes > 0:
 		return func(yield func(session.Delta, error) bool) { yield(session.Delta{}, session.ErrNotContinuable) }
 	default:
@@ -83,7 +75,6 @@ func (a *answer) Deltas(ctx context.Context, from session.Position) iter.Seq2[se
 
 func (a *answer) Continue(ctx context.Context, text string) iter.Seq2[session.Delta, error] {
 	a.m.started.Add(1)
-	a.m.note(text)
 	return func(yield func(session.Delta, error) bool) {
 		by := a.m.by
 		if text == "" {
@@ -92,18 +83,12 @@ func (a *answer) Continue(ctx context.Context, text string) iter.Seq2[session.De
 		if !yield(session.Delta{Kind: session.DeltaSeam, By: by}, nil) {
 			return
 		}
-		at := 0
+		at, text := 0, text // so that it can be ranged over again
 		for ; at < len(a.m.words) && len(text) >= len(a.m.words[at]); at++ {
 			text = text[len(a.m.words[at]):]
 		}
 		a.m.say(ctx, at, text)(yield)
 	}
-}
-
-func (m *model) note(from string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.from = append(m.from, from)
 }
 
 // say yields the words from at on, but for given, which is there already.

@@ -91,12 +91,6 @@ func (s *Session) Status() Status {
 	return status
 }
 
-func (s *Session) state() State {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.status.State
-}
-
 // resumable reports whether the session would go on after the end of the process,
 // or stands still anyway.
 func (s *Session) resumable() bool {

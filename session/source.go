@@ -69,7 +69,8 @@ type Position struct {
 }
 
 // A Continuer is a Source that can be asked to go on from a text that it, or
-// another source of the same spec, began.
+// another source of the same spec, began. sessiontest.TestContinuer holds an
+// implementation to what is said here.
 type Continuer interface {
 	Source
 	// Continue yields, as Deltas does, what is to follow text, after a
