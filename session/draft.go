@@ -101,6 +101,14 @@ func (p *pump) draftCall(call ToolCall) {
 	}
 }
 
+// shorten cuts a text that comes from elsewhere to n bytes.
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:cutAt(s, n)] + "…"
+}
+
 // cutAt is where the last character ends that fits into the first n bytes.
 func cutAt(s string, n int) int {
 	if len(s) <= n {
@@ -115,6 +123,8 @@ func cutAt(s string, n int) int {
 // draftSeam makes a draft of the place where another generation goes on. The
 // text goes on over it: what the chunker holds may be cut behind it.
 func (p *pump) draftSeam(by Continuation) {
+	p.check.Output += p.tally.end()
+	p.check.Earlier, p.check.Usage = p.check.Output, Usage{}
 	offset := p.check.Position
 	if p.kind == KindText {
 		offset += int64(len(p.cut.Held()))
@@ -130,8 +140,6 @@ func (p *pump) draftSeam(by Continuation) {
 		panic(err) // strings and numbers only
 	}
 	p.drafts = append(p.drafts, draft{kind: KindSeam, data: data})
-	p.check.Output += p.tally.end()
-	p.check.Earlier, p.check.Usage = p.check.Output, Usage{}
 }
 
 func (p *pump) draftFailure(err error) {

@@ -105,7 +105,7 @@ func (p *pump) suspend(still bool) {
 func (p *pump) wanted() <-chan Delta {
 	room := p.idle() && p.status.State == Running
 	if p.upstream() {
-		room = p.queued < p.limits.hold && (p.queued == 0 || !p.limits.held.over())
+		room = p.queued < p.limits.hold && (p.status.State == Running || !p.limits.held.over())
 	}
 	if !room || p.feed == nil {
 		return nil

@@ -34,7 +34,8 @@ type Manager struct {
 	mu       sync.Mutex      // guards the fields below; never held over I/O
 	sessions map[ID]*Session // in memory: all that live, and ended ones that somebody asked for
 	ended    map[ID]remains
-	live     int // sessions that have not ended, and those that are being created
+	live     int  // sessions that have not ended, and those that are being created
+	closed   bool // strays takes no more
 }
 
 // NewManager returns a manager of the sessions in store.
@@ -79,6 +80,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	close(m.stopped)
 	pumps.Wait()
 	close(idle)
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
 	go func() {
 		m.strays.Wait()
 		close(committed)
@@ -164,8 +168,18 @@ func (m *Manager) Ready() error {
 func (m *Manager) see(ctx context.Context, do func(context.Context) error) error {
 	waiting, leave := context.WithTimeout(ctx, storePatience)
 	done := make(chan error, 1)
-	m.strays.Go(func() { done <- do(waiting) })
 	defer leave()
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return ErrShutdown
+	}
+	m.strays.Add(1)
+	m.mu.Unlock()
+	go func() {
+		defer m.strays.Done()
+		done <- do(waiting)
+	}()
 	select {
 	case err := <-done:
 		return err
@@ -318,6 +332,9 @@ func (m *Manager) newPump(s *Session, source Source, r Record) *pump {
 	p.clock.check = &p.check
 	if p.upstream() {
 		p.tally = newTally(r.Info.Spec.Source.Model)
+		if spec := r.Info.Spec; p.check.Output == 0 && spec.Unit == chunker.Token && spec.Continues == (ID{}) {
+			p.check.Output = p.check.Units // of a checkpoint from before there was a count
+		}
 	}
 	p.status = Status{
 		State: r.State, Last: r.Last, Usage: p.usage(), Timings: p.timings(),

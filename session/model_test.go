@@ -129,3 +129,26 @@ func (gone) Open(session.SourceSpec) (session.Source, error) { return gone{}, ni
 func (gone) Deltas(context.Context, session.Position) iter.Seq2[session.Delta, error] {
 	return func(yield func(session.Delta, error) bool) { yield(session.Delta{}, session.ErrNotContinuable) }
 }
+
+// seamed is a source whose first answer is one delta, and then silence; the
+// second is whole.
+type seamed struct{ first session.Delta }
+
+func (s *seamed) Open(session.SourceSpec) (session.Source, error) { return s, nil }
+
+func (s *seamed) Deltas(ctx context.Context, _ session.Position) iter.Seq2[session.Delta, error] {
+	return func(yield func(session.Delta, error) bool) {
+		if yield(s.first, nil) {
+			<-ctx.Done()
+			yield(session.Delta{}, context.Cause(ctx))
+		}
+	}
+}
+
+func (s *seamed) Continue(context.Context, string) iter.Seq2[session.Delta, error] {
+	return func(yield func(session.Delta, error) bool) {
+		_ = yield(session.Delta{Kind: session.DeltaSeam, By: session.ByAnew}, nil) &&
+			yield(session.Delta{Text: "Well"}, nil) &&
+			yield(session.Delta{Kind: session.DeltaFinish, Reason: session.ReasonStop}, nil)
+	}
+}

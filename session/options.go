@@ -45,8 +45,9 @@ type Options struct {
 	// MaxHold bounds what a paused upstream session reads on, in bytes that its
 	// deltas take.
 	MaxHold int
-	// MaxTotalHold bounds what all of them read on together. One that found no
-	// room is read on after resume only.
+	// MaxTotalHold bounds what all of them read on together, but for one delta
+	// each, which is in memory anyway. One that found no room is read on after
+	// resume only.
 	MaxTotalHold int64
 	// NoReader is for sessions that do not say what becomes of them while nobody
 	// reads them. Its zero fields mean those of DefaultNoReader.

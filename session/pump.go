@@ -22,6 +22,10 @@ const (
 	// bytes: a paced text waits as text, which takes less room.
 	cutPiece = 256
 
+	// What a source says of its end is cut to so many bytes.
+	maxReason  = 256
+	maxMessage = 4 << 10
+
 	// deltaSize is what a delta takes beside its text, in bytes, about.
 	deltaSize = 128
 )
@@ -128,7 +132,7 @@ func (p *pump) run(ctx context.Context) {
 	case err != nil:
 		p.logger.Warn("session broken off", "session", p.s.info.ID, "last_id", status.Last, "error", err)
 	case end.Error != nil:
-		p.logger.Warn("session "+string(status.State), "session", p.s.info.ID, "last_id", status.Last, "code", end.Error.Code, "message", end.Error.Message, logged("model", p.s.info.Spec.Source.Model))
+		p.logger.Warn("session "+string(status.State), "session", p.s.info.ID, "last_id", status.Last, "code", end.Error.Code, logged("model", p.s.info.Spec.Source.Model))
 	default:
 		p.logger.Info("session ended", "session", p.s.info.ID, "last_id", status.Last, "state", status.State, "reason", end.Reason)
 	}
@@ -258,7 +262,10 @@ func (p *pump) finish(d draft) {
 	if p.tally != nil {
 		p.check.Output += p.tally.end()
 	}
-	end := End{Reason: d.reason, ProviderReason: d.own, Error: d.failure, Usage: p.usage(), Timings: p.timings()}
+	end := End{Reason: shorten(d.reason, maxReason), ProviderReason: shorten(d.own, maxReason), Usage: p.usage(), Timings: p.timings()}
+	if d.failure != nil {
+		end.Error = &Failure{shorten(d.failure.Code, maxReason), shorten(d.failure.Message, maxMessage)}
+	}
 	data, err := json.Marshal(end)
 	if err == nil {
 		data, err = lineOf(data)

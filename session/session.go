@@ -69,6 +69,7 @@ func (s *Session) Info() Info { return s.info }
 
 // newSession returns a session of m whose frames, up to last, are committed.
 func newSession(m *Manager, info Info, last FrameID) *Session {
+	info.Spec = info.Spec.withDefaults(m.opts) // an earlier version may have known less
 	return &Session{
 		info:      info,
 		log:       NewLog(last, m.opts.MaxLog),
