@@ -46,12 +46,23 @@ func TestChangesWhileRunEnds(t *testing.T) {
 		go func() { ran <- m.Run(ctx) }()
 		s := create(t, m, session.Spec{Source: push})
 		var asking sync.WaitGroup
+		over := make(chan struct{})
 		for range 8 {
-			asking.Go(func() { m.Delete(t.Context(), me, s.Info().ID) })
-			asking.Go(func() { m.Create(t.Context(), me, session.Spec{Source: push}) })
+			asking.Go(func() {
+				for {
+					m.Delete(t.Context(), me, s.Info().ID)
+					m.Create(t.Context(), me, session.Spec{Source: push})
+					select {
+					case <-over:
+						return
+					default:
+					}
+				}
+			})
 		}
 		stop()
 		<-ran
+		close(over)
 		asking.Wait()
 	}
 }
