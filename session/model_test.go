@@ -100,6 +100,8 @@ func (m *model) say(ctx context.Context, at int, given string) iter.Seq2[session
 			select {
 			case <-time.After(m.every):
 			case <-ctx.Done():
+			}
+			if ctx.Err() != nil { // whichever came first
 				m.mu.Lock()
 				m.causes = append(m.causes, context.Cause(ctx))
 				m.mu.Unlock()
