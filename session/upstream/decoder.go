@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"tokenrelay/session"
 )
@@ -76,11 +78,12 @@ func (d *decoder) text(raw json.RawMessage) error {
 
 func (d *decoder) sendText(text string) {
 	for d.skip != "" && text != "" {
-		if text[0] != d.skip[0] {
+		_, n := utf8.DecodeRuneInString(d.skip)
+		if !strings.HasPrefix(text, d.skip[:n]) {
 			d.skip = ""
 			break
 		}
-		text, d.skip = text[1:], d.skip[1:]
+		text, d.skip = text[n:], d.skip[n:]
 	}
 	if text != "" {
 		d.send(session.Delta{Kind: session.DeltaText, Text: text})

@@ -366,20 +366,56 @@ func TestContinueBlanks(t *testing.T) {
 		{"a\u00a0\u3000", "\u00a0\u3000b", "b"},
 		{"a ", " ", ""},
 		{"a ", "", ""},
+		// Characters that begin with the same bytes are not the same.
+		{"« Bonjour\u00a0", "» dit-il", "» dit-il"},
+		{"a\u2009", "“x”", "“x”"},
+		{"a\u3000", "「x」", "「x」"},
+		{"a\u202f", "— b", "— b"},
+		{"a\u2009\u3000", "\u2009「x」", "「x」"},
 	} {
-		t.Run(fmt.Sprintf("%q %q", test.text, test.answer), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+		for p, body := range map[upstream.Protocol]func(pieces []string) string{
+			upstream.Chat: func(pieces []string) string {
 				var chunks []string
-				for _, r := range test.answer { // one by one
-					chunks = append(chunks, ollamaText(fmt.Sprintf("%q", string(r))))
+				for _, piece := range pieces {
+					chunks = append(chunks, content(piece))
 				}
-				set := newSet(t, upstream.Config{Protocol: upstream.Ollama}, upstream.Options{}, answerAs(ndjson, linesOf(append(chunks, ollamaDone)...), false))
-				got := continued(t, set, test.text)
-				if text, _ := textOf(got); text != test.want || got[len(got)-1] != "finish stop" {
-					t.Errorf("got %q, want %q", got, test.want)
+				return stream(append(chunks, stop, farewell)...)
+			},
+			upstream.Anthropic: func(pieces []string) string {
+				var events []string
+				for _, piece := range pieces {
+					events = append(events, textDelta(piece))
 				}
-			})
-		})
+				return named(append(events, endTurn, messageStop)...)
+			},
+			upstream.Ollama: func(pieces []string) string {
+				var chunks []string
+				for _, piece := range pieces {
+					chunks = append(chunks, ollamaText(piece))
+				}
+				return linesOf(append(chunks, ollamaDone)...)
+			},
+		} {
+			var each []string
+			for _, r := range test.answer {
+				each = append(each, fmt.Sprintf("%q", string(r)))
+			}
+			for _, pieces := range [][]string{each, {fmt.Sprintf("%q", test.answer)}} {
+				t.Run(fmt.Sprintf("%s %q %q", p, test.text, pieces), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						kind := eventStream
+						if p == upstream.Ollama {
+							kind = ndjson
+						}
+						set := newSet(t, upstream.Config{Protocol: p, Continuation: session.ByPrefill}, upstream.Options{}, answerAs(kind, body(pieces), false))
+						got := continued(t, set, test.text)
+						if text, _ := textOf(got); text != test.want || !strings.HasPrefix(got[len(got)-1], "finish stop") {
+							t.Errorf("got %q, want %q", got, test.want)
+						}
+					})
+				})
+			}
+		}
 	}
 }
 
