@@ -154,8 +154,8 @@ func (anthropic) read(body io.Reader, d *decoder) error {
 // event reports whether the answer has come to its end.
 func (s *anthropicStream) event(data string) (whole bool, err error) {
 	var event anthropicEvent
-	if err := json.Unmarshal([]byte(data), &event); err != nil {
-		return false, errNotItsJSON
+	if err := decodeEvent([]byte(data), &event); err != nil {
+		return false, err
 	}
 	switch event.Type {
 	case "message_start":
@@ -192,6 +192,9 @@ func (s *anthropicStream) event(data string) (whole bool, err error) {
 // blockBegins begins a content block. Tools that the provider calls itself are
 // nothing to the client, nor is what they answer.
 func (s *anthropicStream) blockBegins(event anthropicEvent) error {
+	if s.finished {
+		return nil
+	}
 	switch event.Block.Type {
 	case "text":
 		return s.text(event.Block.Text)

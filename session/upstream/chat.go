@@ -32,16 +32,20 @@ func (chat) fields(q question) (map[string]any, error) {
 	return fields, nil
 }
 
+// maxChoices is how many choices of a chunk are read: nobody is asked for more
+// than one.
+const maxChoices = 4
+
 // chatChunk is what is read of a chunk. Only the first choice is.
 type chatChunk struct {
-	Choices []struct {
+	Choices [maxChoices]struct {
 		Index int `json:"index"`
 		Delta struct {
-			Content          json.RawMessage `json:"content"`
-			Refusal          json.RawMessage `json:"refusal"`
-			Reasoning        json.RawMessage `json:"reasoning"`         // OpenRouter, newer vLLM
-			ReasoningContent json.RawMessage `json:"reasoning_content"` // DeepSeek, vLLM
-			ToolCalls        []chatToolCall  `json:"tool_calls"`
+			Content          json.RawMessage       `json:"content"`
+			Refusal          json.RawMessage       `json:"refusal"`
+			Reasoning        json.RawMessage       `json:"reasoning"`         // OpenRouter, newer vLLM
+			ReasoningContent json.RawMessage       `json:"reasoning_content"` // DeepSeek, vLLM
+			ToolCalls        bounded[chatToolCall] `json:"tool_calls"`
 		} `json:"delta"`
 		FinishReason *string `json:"finish_reason"`
 	} `json:"choices"`
@@ -88,8 +92,8 @@ func (chat) read(body io.Reader, d *decoder) error {
 
 func chatEvent(data string, d *decoder) error {
 	var chunk chatChunk
-	if err := json.Unmarshal([]byte(data), &chunk); err != nil {
-		return errNotItsJSON
+	if err := decodeEvent([]byte(data), &chunk); err != nil {
+		return err
 	}
 	if given(chunk.Error) {
 		return d.failure(chunk.Error)

@@ -3,12 +3,26 @@ package upstream
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"tokenrelay/session"
+)
+
+const (
+	// maxCalls bounds the tool calls of an answer, and what one event has of
+	// them or of other items.
+	maxCalls = 1 << 10
+
+	// maxCallWord bounds a call's id and its name, in bytes each: they stand in
+	// one frame.
+	maxCallWord = 1 << 10
+
+	// maxReason bounds the reason of the end, in bytes.
+	maxReason = 256
 )
 
 // A decoder takes what an answer holds, in the order in which it comes, and
@@ -41,6 +55,7 @@ type decoder struct {
 	texts     halves
 	reasoning halves
 	calls     map[int]*callDecoder
+	held      int // of all these, those in which half a character waits
 }
 
 // A callDecoder is what is known of a tool call.
@@ -53,7 +68,7 @@ type callDecoder struct {
 // it. end ends it.
 func (d *decoder) begin(by session.Continuation, end func()) {
 	d.seam, d.end, d.before, d.next = by, end, "", ""
-	d.texts, d.reasoning, d.calls = halves{}, halves{}, nil
+	d.texts, d.reasoning, d.calls, d.held = halves{}, halves{}, nil, 0
 	if d.cursor == "" {
 		d.input, d.output = nil, nil
 	}
@@ -62,8 +77,12 @@ func (d *decoder) begin(by session.Continuation, end func()) {
 // at says behind which place of the answer the deltas of the next event stand.
 func (d *decoder) at(cursor string) { d.before, d.next = d.next, cursor }
 
-// text takes a piece of the text.
+// text takes a piece of the text. Behind the finish reason there is none, nor
+// reasoning, nor calls.
 func (d *decoder) text(raw json.RawMessage) error {
+	if d.finished {
+		return nil
+	}
 	text, err := d.decode(&d.texts, raw)
 	if err != nil {
 		return malformed("a text that is not a string")
@@ -92,6 +111,9 @@ func (d *decoder) sendText(text string) {
 
 // think takes a piece of the model's reasoning.
 func (d *decoder) think(raw json.RawMessage) error {
+	if d.finished {
+		return nil
+	}
 	text, err := d.decode(&d.reasoning, raw)
 	if err != nil {
 		return malformed("a reasoning that is not a string")
@@ -105,11 +127,21 @@ func (d *decoder) think(raw json.RawMessage) error {
 // call takes a fragment of a tool call. Some providers repeat id and name in
 // each.
 func (d *decoder) call(index int, id, name string, arguments json.RawMessage) error {
-	if d.calls == nil {
+	switch {
+	case d.finished:
+		return nil
+	case index < 0:
+		return errNegative
+	case len(id) > maxCallWord || len(name) > maxCallWord:
+		return malformed(fmt.Sprintf("a tool call whose id or name has more than %d bytes", maxCallWord))
+	case d.calls == nil:
 		d.calls = make(map[int]*callDecoder)
 	}
 	c := d.calls[index]
 	if c == nil {
+		if len(d.calls) == maxCalls {
+			return errManyCalls
+		}
 		c = new(callDecoder)
 		d.calls[index] = c
 	}
@@ -128,7 +160,7 @@ func (d *decoder) call(index int, id, name string, arguments json.RawMessage) er
 		d.watch.token()
 		if d.holdHalves && (call.ID != "" || call.Name != "") {
 			d.settle(&c.arguments)
-			call.Arguments += c.arguments.end() // its cursor stands behind them too
+			call.Arguments += d.rest(&c.arguments) // its cursor stands behind them too
 		}
 		d.send(session.Delta{Kind: session.DeltaToolCall, Call: call})
 	}
@@ -149,13 +181,14 @@ func (d *decoder) usage(input, output *int64) {
 
 // mark notes that the provider's answer can be read on from here.
 func (d *decoder) mark() {
-	if d.next != "" && d.next != d.cursor && !d.holds() {
+	if d.next != "" && d.next != d.cursor && d.held == 0 {
 		d.send(session.Delta{Kind: session.DeltaCursor})
 	}
 }
 
 // ends takes the reason of the end: what is still to come is not text.
 func (d *decoder) ends(reason string, own map[string]string) {
+	reason = strings.Clone(beginning(reason, maxReason)) // without all that it is the beginning of
 	d.reason, d.own = reason, ""
 	if common, known := own[reason]; known && common != reason {
 		d.reason, d.own = common, reason
@@ -173,18 +206,20 @@ func (d *decoder) finish() {
 // endHeld yields what was held back of the reasoning, which ends where text
 // begins, or of all. It came before the event that is being decoded.
 func (d *decoder) endHeld(all bool) {
-	if !d.holds() {
+	if d.held == 0 {
 		return
 	}
 	next := d.next
 	d.next = d.before
-	if rest := d.reasoning.end(); rest != "" {
+	if rest := d.rest(&d.reasoning); rest != "" {
 		d.send(session.Delta{Kind: session.DeltaReasoning, Text: rest})
 	}
 	if all {
-		d.sendText(d.texts.end())
+		d.sendText(d.rest(&d.texts))
+	}
+	if all && d.held > 0 {
 		for _, index := range slices.Sorted(maps.Keys(d.calls)) {
-			if rest := d.calls[index].arguments.end(); rest != "" {
+			if rest := d.rest(&d.calls[index].arguments); rest != "" {
 				d.send(session.Delta{Kind: session.DeltaToolCall, Call: session.ToolCall{Index: index, Arguments: rest}})
 			}
 		}
@@ -192,28 +227,37 @@ func (d *decoder) endHeld(all bool) {
 	d.next = next
 }
 
+// rest returns what was held back of one.
+func (d *decoder) rest(of *halves) string {
+	if of.high != "" {
+		d.held--
+	}
+	return of.end()
+}
+
 // settle yields what was held back of anything but of: what comes next has a
 // cursor, which must not stand behind it.
 func (d *decoder) settle(of *halves) {
 	goesOn := *of
+	if goesOn.high != "" {
+		d.held--
+	}
 	*of = halves{}
 	d.endHeld(true)
-	*of = goesOn
-}
-
-// holds reports whether half a character waits for the rest of it.
-func (d *decoder) holds() bool {
-	for _, c := range d.calls {
-		if c.arguments.high != "" {
-			return true
-		}
+	if *of = goesOn; goesOn.high != "" {
+		d.held++
 	}
-	return d.texts.high != "" || d.reasoning.high != ""
 }
 
 // decode decodes the next piece of what of is for.
 func (d *decoder) decode(of *halves, raw json.RawMessage) (string, error) {
+	if of.high != "" {
+		d.held--
+	}
 	text, err := of.decode(raw)
+	if of.high != "" {
+		d.held++
+	}
 	if text == "" && of.high == "" {
 		return "", err
 	}

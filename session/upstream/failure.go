@@ -19,7 +19,11 @@ const (
 	// maxPlainBody is how much of an answer that is no stream is read, in bytes.
 	maxPlainBody = 64 << 10
 
-	// maxErrorMessage is how much of a provider's message is shown, in bytes.
+	// errorBodyTimeout is how long the body of an error may take. Its status
+	// says what matters.
+	errorBodyTimeout = 5 * time.Second
+
+	// maxErrorMessage is how much of a failure's message is shown, in bytes.
 	maxErrorMessage = 1 << 10
 
 	// statusOverloaded is Anthropic's status of an overloaded provider.
@@ -33,6 +37,10 @@ var (
 	errTruncated = errors.New("the answer ended before its end marker")
 	// errNotItsJSON reports what cannot be decoded at all.
 	errNotItsJSON = malformed("a chunk that is not JSON of its protocol")
+	// errNegative reports what stands nowhere in an answer.
+	errNegative = malformed("an index that is negative")
+	// errManyCalls reports more than anybody could use.
+	errManyCalls = malformed(fmt.Sprintf("more than %d tool calls", maxCalls))
 )
 
 // A refusal is an error that the provider told.
@@ -62,14 +70,19 @@ func passes(err error) bool {
 	return errors.Is(err, errNoAnswer) || errors.Is(err, errTruncated)
 }
 
-// failure says what broke an answer, in words for clients. What they are not
-// told is logged.
+// failure says what broke an answer, in words for clients, and no more of them
+// than a frame has room for. What they are not told is logged.
 func (p *provider) failure(err error) error {
-	if failure, ok := errors.AsType[*session.Failure](err); ok {
-		return failure
-	}
 	if errors.Is(err, session.ErrNotContinuable) {
 		return err
+	}
+	failure := p.told(err)
+	return &session.Failure{Code: failure.Code, Message: shortened(failure.Message)}
+}
+
+func (p *provider) told(err error) *session.Failure {
+	if failure, ok := errors.AsType[*session.Failure](err); ok {
+		return failure
 	}
 	if invalid, ok := errors.AsType[*session.InvalidError](err); ok {
 		// What a first answer may have, going on from a text may not.
@@ -85,12 +98,31 @@ func (p *provider) failure(err error) error {
 	return &session.Failure{Code: CodeError, Message: "the relay could not ask the provider"}
 }
 
+// shortened is as much of a message as is shown.
+func shortened(message string) string {
+	if len(message) <= maxErrorMessage {
+		return message
+	}
+	return beginning(message, maxErrorMessage) + "…"
+}
+
+// beginning is the whole characters of the first most bytes of s.
+func beginning(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "")
+}
+
 func malformed(what string) error {
 	return &session.Failure{Code: CodeMalformed, Message: "the provider sent " + what}
 }
 
-// errorAnswer makes an error of an answer that is no stream.
+// errorAnswer makes an error of an answer that is no stream, with as much of
+// its body as comes in time.
 func (p *provider) errorAnswer(response *http.Response) error {
+	late := time.AfterFunc(errorBodyTimeout, func() { response.Body.Close() })
+	defer late.Stop()
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxPlainBody))
 	status := response.StatusCode
 	told := p.errorMessage(body, cmp.Or(http.StatusText(status), "no reason given"))
@@ -162,7 +194,7 @@ func (p *provider) errorMessage(raw json.RawMessage, otherwise string) errorTold
 	var object struct {
 		Message string
 		Type    string
-		Code    any // a word or, with some providers, a status
+		Code    json.RawMessage // a word or, with some providers, a status
 	}
 	var text string
 	if json.Unmarshal(raw, &object) != nil {
@@ -172,10 +204,11 @@ func (p *provider) errorMessage(raw json.RawMessage, otherwise string) errorTold
 	if p.key != "" {
 		message = strings.ReplaceAll(message, p.key, "…")
 	}
-	if len(message) > maxErrorMessage {
-		message = strings.ToValidUTF8(message[:maxErrorMessage], "") + "…"
+	var status float64
+	var word string
+	if json.Unmarshal(object.Code, &status) != nil {
+		json.Unmarshal(object.Code, &word)
 	}
-	status, _ := object.Code.(float64)
-	word, _ := object.Code.(string)
-	return errorTold{message: message, kind: object.Type + " " + word, status: int(status)}
+	// It is logged too.
+	return errorTold{message: shortened(message), kind: object.Type + " " + word, status: int(status)}
 }

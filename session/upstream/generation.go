@@ -245,6 +245,7 @@ func (g *generation) try(ctx context.Context, q question, d *decoder) error {
 	defer response.Body.Close()
 	d.watch.answered()
 	if response.StatusCode != http.StatusOK {
+		d.watch.pause() // its body has a limit of its own
 		return p.errorAnswer(response)
 	}
 	if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != p.protocol.mediaType() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -33,7 +34,7 @@ func (h *halves) decode(piece json.RawMessage) (string, error) {
 	quoted := `"` + h.high + string(piece[1:])
 	h.high = ""
 	if at := len(quoted) - len(`\ud83d"`); at > 0 && isHighHalf(quoted[at:]) && !escaped(quoted[:at]) {
-		h.high = quoted[at : len(quoted)-1]
+		h.high = strings.Clone(quoted[at : len(quoted)-1]) // without all that came before it
 		quoted = quoted[:at] + `"`
 	}
 	var text string

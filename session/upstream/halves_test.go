@@ -3,8 +3,11 @@ package upstream
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
+
+	"tokenrelay/session"
 )
 
 func TestHalves(t *testing.T) {
@@ -118,4 +121,54 @@ func FuzzHalves(f *testing.F) {
 			t.Errorf("pieces %q\n got %q\nwant %q", pieces, got.String(), want)
 		}
 	})
+}
+
+// A half that waits keeps nothing of what came before it.
+func TestHalfIsSmall(t *testing.T) {
+	piece := json.RawMessage(`"` + strings.Repeat("x", 100<<10) + `\ud83d"`)
+	all := make([]halves, 100)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range all {
+		if _, err := all[i].decode(piece); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if kept := int64(after.HeapAlloc) - int64(before.HeapAlloc); kept > 1<<20 {
+		t.Errorf("%d halves keep %d KiB", len(all), kept>>10)
+	}
+	runtime.KeepAlive(all)
+}
+
+// Halves of many calls are counted, whatever comes between them.
+func TestHeld(t *testing.T) {
+	w := newWatch(Limits{}.withDefaults(), func(error) {}, true)
+	defer w.close()
+	for _, hold := range []bool{false, true} {
+		d := &decoder{watch: w, holdHalves: hold, yield: func(session.Delta, error) bool { return true }}
+		half, rest := json.RawMessage(`"a\ud83d"`), json.RawMessage(`"\ude00"`)
+		for i, step := range []func() error{
+			func() error { return d.call(0, "x", "f", half) },
+			func() error { return d.call(1, "", "", half) },
+			func() error { return d.text(half) },
+			func() error { return d.think(half) },
+			func() error { return d.call(1, "y", "", nil) },
+			func() error { return d.call(0, "", "", rest) },
+			func() error { return d.call(0, "", "", half) },
+			func() error { return d.text(json.RawMessage(`7`)) },
+			func() error { return d.text(rest) },
+			func() error { d.finish(); return nil },
+		} {
+			step() // what is no string is refused
+			if waiting := d.waiting(); d.held != waiting {
+				t.Errorf("hold %v, step %d: %d are counted, %d are held", hold, i, d.held, waiting)
+			}
+		}
+		if d.held != 0 {
+			t.Errorf("hold %v: %d are held at the end", hold, d.held)
+		}
+	}
 }

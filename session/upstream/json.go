@@ -1,6 +1,53 @@
 package upstream
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"reflect"
+
+	"tokenrelay/session"
+)
+
+// A bounded is an array of what a provider sent. More than maxCalls elements
+// are malformed, and not decoded: each may take a hundred times its JSON.
+type bounded[T any] []T
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (b *bounded[T]) UnmarshalJSON(raw []byte) error {
+	*b = nil
+	if !given(raw) {
+		return nil
+	}
+	elements := json.NewDecoder(bytes.NewReader(raw))
+	if first, err := elements.Token(); err != nil || first != json.Delim('[') {
+		return &json.UnmarshalTypeError{Value: "no array", Type: reflect.TypeFor[[]T]()}
+	}
+	*b = []T{}
+	for elements.More() {
+		if len(*b) == maxCalls {
+			return errManyCalls
+		}
+		var element T
+		if err := elements.Decode(&element); err != nil {
+			return err
+		}
+		*b = append(*b, element)
+	}
+	return nil
+}
+
+// decodeEvent decodes an event of a provider. Its error is a *session.Failure.
+func decodeEvent(data []byte, event any) error {
+	err := json.Unmarshal(data, event)
+	if failure, ok := errors.AsType[*session.Failure](err); ok {
+		return failure
+	}
+	if err != nil {
+		return errNotItsJSON
+	}
+	return nil
+}
 
 // given reports whether raw is there, if only as an empty value.
 func given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }

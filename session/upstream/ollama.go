@@ -40,22 +40,24 @@ func (ollama) fields(q question) (map[string]any, error) {
 // An ollamaChunk is what is read of a line.
 type ollamaChunk struct {
 	Message struct {
-		Content   json.RawMessage `json:"content"`
-		Thinking  json.RawMessage `json:"thinking"`
-		Reasoning json.RawMessage `json:"reasoning_content"` // of others that speak its protocol
-		ToolCalls []struct {
-			ID       string `json:"id"`
-			Function struct {
-				Name      string          `json:"name"`
-				Arguments json.RawMessage `json:"arguments"`
-			} `json:"function"`
-		} `json:"tool_calls"`
+		Content   json.RawMessage         `json:"content"`
+		Thinking  json.RawMessage         `json:"thinking"`
+		Reasoning json.RawMessage         `json:"reasoning_content"` // of others that speak its protocol
+		ToolCalls bounded[ollamaToolCall] `json:"tool_calls"`
 	} `json:"message"`
 	Done       bool            `json:"done"`
 	DoneReason string          `json:"done_reason"`
 	Input      *int64          `json:"prompt_eval_count"` // missing if all of it was cached
 	Output     *int64          `json:"eval_count"`
 	Error      json.RawMessage `json:"error"`
+}
+
+type ollamaToolCall struct {
+	ID       string `json:"id"`
+	Function struct {
+		Name      string          `json:"name"`
+		Arguments json.RawMessage `json:"arguments"`
+	} `json:"function"`
 }
 
 // ollamaCallReasons are those of an answer with tool calls, for which it has no
@@ -69,8 +71,8 @@ func (ollama) read(body io.Reader, d *decoder) error {
 			return err
 		}
 		var chunk ollamaChunk
-		if err := json.Unmarshal(line, &chunk); err != nil {
-			return errNotItsJSON
+		if err := decodeEvent(line, &chunk); err != nil {
+			return err
 		}
 		if given(chunk.Error) {
 			return d.failure(chunk.Error)

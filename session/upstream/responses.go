@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/url"
 	"strconv"
@@ -41,6 +42,9 @@ func (r responses) fields(q question) (map[string]any, error) {
 
 // maxResponseID bounds the id of a response that has cursors, in bytes.
 const maxResponseID = 1 << 10
+
+// maxParts bounds what is kept of a response to tell what of it has come.
+const maxParts = 4 << 10
 
 // responsesCursor stands behind the event of a number. It is "" if the response
 // has an id that no path can carry.
@@ -91,7 +95,7 @@ type responsesEvent struct {
 		Incomplete struct {
 			Reason string `json:"reason"`
 		} `json:"incomplete_details"`
-		Output []responsesItem `json:"output"`
+		Output bounded[responsesItem] `json:"output"`
 		Usage  struct {
 			Input  *int64 `json:"input_tokens"`
 			Output *int64 `json:"output_tokens"`
@@ -199,6 +203,9 @@ func (s *responsesStream) event(event Event) error {
 	}
 	take := responsesEvents[kind]
 	if err != nil {
+		if failure, ok := errors.AsType[*session.Failure](err); ok {
+			return failure
+		}
 		if _, other := errors.AsType[*json.UnmarshalTypeError](err); !other || take != nil || kind == "" {
 			return errNotItsJSON
 		}
@@ -210,6 +217,12 @@ func (s *responsesStream) event(event Event) error {
 	if s.cursor != "" && s.next == "" {
 		// Who attaches again could not tell whether it has been taken.
 		return malformed("an event without a number among those that have one")
+	}
+	switch {
+	case e.OutputIndex < 0 || e.ContentIndex < 0:
+		return errNegative
+	case len(s.added)+len(s.told) > maxParts:
+		return malformed(fmt.Sprintf("more than %d parts", maxParts))
 	}
 	return take(s, &e)
 }
@@ -368,7 +381,7 @@ func (s *responsesStream) output(index int, item responsesItem) error {
 	case functionCall:
 		return s.wholeCall(index, item)
 	case "message":
-		var parts []responsesPart
+		var parts bounded[responsesPart]
 		if err := json.Unmarshal(item.Content, &parts); err != nil && filled(item.Content) {
 			return malformed("a message whose content is not a list")
 		}

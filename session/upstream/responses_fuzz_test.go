@@ -28,7 +28,24 @@ func readResponses(body, cursor string) ([]session.Delta, error) {
 		},
 	}
 	err := responses{background: true}.read(strings.NewReader(body), d)
+	if waiting := d.waiting(); d.held != waiting {
+		panic(fmt.Sprintf("%d halves are counted, %d are held", d.held, waiting))
+	}
 	return deltas, err
+}
+
+// waiting counts what d.held counts.
+func (d *decoder) waiting() (n int) {
+	all := []halves{d.texts, d.reasoning}
+	for _, c := range d.calls {
+		all = append(all, c.arguments)
+	}
+	for _, h := range all {
+		if h.high != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // FuzzResponses reads any stream, and then what follows each cursor that it
