@@ -34,7 +34,10 @@ type decoder struct {
 	failure func(json.RawMessage) error // makes an error of one that the provider reports
 	end     func()                      // ends the body that is read
 
+	launch *launch // of the generation that is read; nil once it has told the id, and for others
+
 	left     bool // yield wants no more
+	dropped  bool // nobody did when the launch told the id
 	begun    bool // there was something to yield
 	finished bool // the finish reason has come
 	reason   string
@@ -273,6 +276,9 @@ func (d *decoder) decode(of *halves, raw json.RawMessage) (string, error) {
 }
 
 func (d *decoder) send(delta session.Delta) {
+	if d.launch != nil {
+		d.dropped, d.launch = !d.launch.tell(), nil
+	}
 	if d.seam != "" && !d.seamed {
 		d.seamed = true
 		d.pass(session.Delta{Kind: session.DeltaSeam, By: d.seam})
@@ -288,7 +294,7 @@ func (d *decoder) send(delta session.Delta) {
 }
 
 func (d *decoder) pass(delta session.Delta) {
-	if d.left {
+	if d.left || d.dropped {
 		return
 	}
 	// What takes the deltas may wait for long: that is not the provider's silence.

@@ -129,7 +129,6 @@ func (g *generation) run(outer context.Context, q question, cursor string, yield
 	if ended == nil && d.holdHalves {
 		d.endHeld(true) // nobody will ask for it again
 	}
-	// Before its first event a generation has no cursor, and cannot be stopped.
 	over := d.finished || errors.Is(err, session.ErrNotContinuable)
 	if !over && (ended == nil || errors.Is(ended, session.ErrReleased)) {
 		g.cancel(ctx, d.cursor)
@@ -152,7 +151,7 @@ func (g *generation) stream(ctx context.Context, q question, d *decoder) error {
 
 		// Has it ended?
 		switch {
-		case err == nil || d.left:
+		case err == nil || d.left || d.dropped:
 			return err
 		case d.finished: // whole: only its farewell is missing
 			d.finish()
@@ -238,7 +237,15 @@ func (g *generation) try(ctx context.Context, q question, d *decoder) error {
 	defer end(nil)
 	d.watch.connecting(end)
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { d.watch.connected() }}
-	response, err := p.client.Do(request.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	ctx = httptrace.WithClientTrace(ctx, trace)
+	d.launch = nil
+	if p.Background && d.cursor == "" {
+		d.launch, request = newLaunch(ctx, request)
+		defer d.launch.close(p.logger)
+	} else {
+		request = request.WithContext(ctx)
+	}
+	response, err := p.client.Do(request)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoAnswer, cmp.Or(context.Cause(ctx), err))
 	}
@@ -254,6 +261,8 @@ func (g *generation) try(ctx context.Context, q question, d *decoder) error {
 	d.begin(q.by, func() { response.Body.Close() })
 	err = p.protocol.read(&limitedBody{body: response.Body, read: &d.bytes, most: p.Limits.Bytes}, d)
 	switch {
+	case d.dropped:
+		return context.Cause(ctx)
 	case err == io.ErrUnexpectedEOF: // a body that ended as if it were whole
 		return errTruncated
 	case errors.Is(err, bufio.ErrTooLong):

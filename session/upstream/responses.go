@@ -184,7 +184,7 @@ func (r responses) read(body io.Reader, d *decoder) error {
 		if event.Data == "[DONE]" {
 			break // of those who send it without the terminal event
 		}
-		if err := s.event(event); err != nil || s.over || d.left {
+		if err := s.event(event); err != nil || s.over || d.left || d.dropped {
 			return err
 		}
 	}

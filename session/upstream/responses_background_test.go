@@ -363,7 +363,8 @@ func TestBackgroundEnds(t *testing.T) {
 		{"released", session.ErrReleased, upstream.Limits{}, varied[:12], true, "error " + session.ErrReleased.Error()},
 		{"released, wrapped", fmt.Errorf("paused: %w", session.ErrReleased), upstream.Limits{}, varied[:12], true, "error paused: " + session.ErrReleased.Error()},
 		{"released with its first event", session.ErrReleased, upstream.Limits{}, varied[:1], true, "error " + session.ErrReleased.Error()},
-		{"released before its id is known", session.ErrReleased, upstream.Limits{}, nil, false, "error " + session.ErrReleased.Error()},
+		{"released, its id is never known", session.ErrReleased, upstream.Limits{}, nil, false, "error " + session.ErrReleased.Error()},
+		{"shut down before its id is known", session.ErrShutdown, upstream.Limits{}, nil, false, "error " + session.ErrShutdown.Error()},
 		{"shut down", session.ErrShutdown, upstream.Limits{}, varied[:12], false, "error " + session.ErrShutdown.Error()},
 		{"other cause", errors.New("lease lost"), upstream.Limits{}, varied[:12], false, "error lease lost"},
 		{"no cause", context.Canceled, upstream.Limits{}, varied[:12], false, "error context canceled"},
@@ -403,8 +404,12 @@ func TestBackgroundEnds(t *testing.T) {
 				if got := p.asked(); !slices.Equal(got, want) {
 					t.Errorf("requests %q, want %q", got, want)
 				}
-				if test.cause != nil && gone != ended {
-					t.Errorf("the connection closed %v after the end", gone.Sub(ended))
+				var wait time.Duration // for the id
+				if test.cause == session.ErrReleased && test.events == nil {
+					wait = 5 * time.Second
+				}
+				if test.cause != nil && gone.Sub(ended) != wait {
+					t.Errorf("the connection closed %v after the end, want %v", gone.Sub(ended), wait)
 				}
 			})
 		})
