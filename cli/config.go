@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"reflect"
@@ -44,7 +45,11 @@ func newParser(c *commands, s streams) *kong.Kong {
 		kong.Writers(s.out, s.err),
 		kong.Exit(func(code int) { panic(exitError(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.Configuration(readConfig),
+		kong.Configuration(func(r io.Reader) (kong.Resolver, error) {
+			file, err := readConfig(r)
+			file.serve = &c.Serve
+			return file, err
+		}),
 		kong.Vars{"units": list(chunkUnits()), "encodings": list(chunker.Encodings())},
 	)
 	if err != nil {
@@ -98,19 +103,38 @@ type configFlag = kong.ConfigFlag
 type configFile struct {
 	values map[string]any
 	tree   *ast.File // of the same text, for the lines
+	serve  *serveCommand
 }
 
-func readConfig(r io.Reader) (kong.Resolver, error) {
+func readConfig(r io.Reader) (file configFile, err error) {
 	text, err := io.ReadAll(r)
 	if err != nil {
-		return nil, err
+		return file, err
 	}
-	var file configFile
 	if err := yaml.Unmarshal(text, &file.values); err != nil {
-		return nil, err
+		return file, err
 	}
-	file.tree, err = parser.ParseBytes(text, 0)
-	return file, err
+	if file.tree, err = parser.ParseBytes(text, 0); err != nil {
+		return file, err
+	}
+	documents := 0
+	for _, document := range file.tree.Docs {
+		if _, version := document.Body.(*ast.DirectiveNode); version || document.Body == nil {
+			continue
+		}
+		if documents++; documents > 1 { // only the first was read
+			return file, fmt.Errorf("the configuration file has more than one document%s", lineOf(document.Body))
+		}
+	}
+	return file, nil
+}
+
+// lineOf tells the line of a node; it is empty if that is not known.
+func lineOf(node ast.Node) string {
+	if node == nil || node.GetToken() == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (line %d)", node.GetToken().Position.Line)
 }
 
 // at tells the line of what stands under keys, which are names and indices; it
@@ -126,10 +150,10 @@ func (c configFile) at(keys ...any) string {
 		}
 	}
 	node, err := path.Build().FilterFile(c.tree)
-	if err != nil || node == nil || node.GetToken() == nil {
+	if err != nil {
 		return ""
 	}
-	return fmt.Sprintf(" (line %d)", node.GetToken().Position.Line)
+	return lineOf(node)
 }
 
 // Validate refuses keys that no flag has.
@@ -163,15 +187,52 @@ func (c configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 	if value == nil {
 		return nil, nil
 	}
-	switch flag.Target.Type() {
-	case reflect.TypeFor[upstreamFlags]():
+	if flag.Target.Type() == reflect.TypeFor[upstreamFlags]() {
+		c.serve.upstreamLine = c.upstreamLine
 		return c.upstreamsOf(value)
-	case reflect.TypeFor[time.Duration]():
-		if _, ok := value.(string); !ok { // kong would take nanoseconds
-			return nil, fmt.Errorf("%s: %v needs a unit, as in 10s%s", key, value, c.at(key))
-		}
+	}
+	if err := fits(flag.Target.Type(), value); err != nil {
+		return nil, fmt.Errorf("%s: %w%s", key, err, c.at(key))
 	}
 	return value, nil
+}
+
+// fits refuses a value that kong would refuse in words of its own, or take for
+// another: a number without a unit for nanoseconds, half a number for a whole.
+func fits(target reflect.Type, value any) error {
+	_, text := value.(string)
+	list, isList := value.([]any)
+	whole := false
+	switch value.(type) {
+	case int, int64, uint64:
+		whole = true
+	}
+	_, fraction := value.(float64)
+	switch {
+	case target == reflect.TypeFor[time.Duration]():
+		if whole || fraction {
+			return fmt.Errorf("%v needs a unit, as in 10s", value)
+		}
+		if !text {
+			return fmt.Errorf("must be a duration with its unit, such as 90s, not %s", shown(value))
+		}
+	case target.Kind() == reflect.Slice:
+		for _, element := range list {
+			if _, text := element.(string); !text {
+				return fmt.Errorf("must be a list of text, not of %s", shown(element))
+			}
+		}
+		if !text && !isList {
+			return fmt.Errorf("must be a list of text, not %s", shown(value))
+		}
+	case target != reflect.TypeFor[slog.Level]() && target.Kind() != reflect.String:
+		if !whole && !text { // which may be a number too
+			return fmt.Errorf("must be a whole number, not %s", shown(value))
+		}
+	case !text:
+		return fmt.Errorf("must be text, not %s", shown(value))
+	}
+	return nil
 }
 
 func keyOf(f *kong.Flag) string { return strings.ReplaceAll(f.Name, "-", "_") }

@@ -68,6 +68,9 @@ func TestPrecedence(t *testing.T) {
 		{"file without it", nil, nil, "retain: 1h", unset},
 		{"null in the file", nil, nil, "listen:", unset},
 		{"empty file", nil, nil, "# nothing\n", unset},
+		{"document with its marks", nil, nil, "# relay\n---\n" + file + "\n...\n", "file:1"},
+		{"mark at the end", nil, nil, file + "\n---\n# nothing\n", "file:1"},
+		{"version", nil, nil, "%YAML 1.2\n---\n" + file, "file:1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, err := configure(t, append([]string{"serve"}, test.args...), test.env, test.file)
@@ -178,6 +181,16 @@ func TestBadOptions(t *testing.T) {
 		{"follow with a bad number", []string{"follow", "x", "--after=-1"}, nil, "", "--after"},
 		{"duration without unit", []string{"serve", "--keep-alive=10"}, nil, "", "--keep-alive"},
 		{"duration without unit in the file", []string{"serve"}, nil, "keep_alive: 10", "keep_alive: 10 needs a unit, as in 10s (line 1)"},
+		{"list for a duration", []string{"serve"}, nil, "\nkeep_alive: [1]", "keep_alive: must be a duration with its unit, such as 90s, not a list (line 2)"},
+		{"half a number", []string{"serve"}, nil, "max_sessions: 1.5", "max_sessions: must be a whole number, not 1.5 (line 1)"},
+		{"list for a number", []string{"serve"}, nil, "max_body: [1]", "max_body: must be a whole number, not a list (line 1)"},
+		{"list for a text", []string{"serve"}, nil, "listen: [a]", "listen: must be text, not a list (line 1)"},
+		{"number for a text", []string{"serve"}, nil, "data: 7", "data: must be text, not 7 (line 1)"},
+		{"map for a word", []string{"serve"}, nil, "durability: {a: 1}", "durability: must be text, not a map (line 1)"},
+		{"number for a level", []string{"serve"}, nil, "log_level: 3", "log_level: must be text, not 3 (line 1)"},
+		{"number for a list", []string{"serve"}, nil, "allow_host: 7", "allow_host: must be a list of text, not 7 (line 1)"},
+		{"list of numbers", []string{"serve"}, nil, "allow_host: [a, 7]", "allow_host: must be a list of text, not of 7 (line 1)"},
+		{"second document", []string{"serve"}, nil, "listen: a:1\n---\ndata: x\n", "the configuration file has more than one document (line 3)"},
 		{"zero", []string{"serve", "--retry=0s"}, nil, "", "--retry must be more than 0"},
 		{"negative", []string{"serve", "--max-sessions=-1"}, nil, "", "--max-sessions must be more than 0"},
 		{"zero in the file", []string{"serve"}, nil, "max_hold: 0", "--max-hold must be more than 0"},

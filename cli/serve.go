@@ -61,6 +61,10 @@ type serveCommand struct {
 	AllowHost    []string      `placeholder:"NAME" group:"Connections" help:"Name under which the relay may be addressed, beside localhost and IP addresses; * for any, which is the default when it listens beyond loopback."`
 	AllowOrigin  []string      `placeholder:"URL" group:"Connections" help:"Origin other than the relay's own whose pages may use the API, such as https://app.example.com."`
 
+	// upstreamLine tells where a key of an upstream stands in the configuration
+	// file; nil if they are not from there.
+	upstreamLine func(index int, key string) string
+
 	LogLevel slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
 }
 
@@ -206,6 +210,9 @@ func (c *serveCommand) upstreams(logger *slog.Logger) (*upstream.Set, error) {
 		Bytes:      c.UpstreamMaxBytes,
 		Retries:    retries(c.UpstreamRetries),
 	}})
+	if wrong, ok := errors.AsType[*upstream.ConfigError](err); ok && c.upstreamLine != nil {
+		err = fmt.Errorf("%w%s", err, c.upstreamLine(wrong.Index, wrong.Key))
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -71,6 +71,16 @@ func (c configFile) upstreamsOf(value any) (upstreamFlags, error) {
 	return all, nil
 }
 
+// upstreamLine tells the line of a key of an upstream or, if that is not there,
+// of the upstream.
+func (c configFile) upstreamLine(index int, key string) string {
+	at := []any{"upstream"}
+	if _, list := c.values["upstream"].([]any); list {
+		at = append(at, index)
+	}
+	return cmp.Or(c.at(append(at, key)...), c.at(at...))
+}
+
 // setUpstream sets what key names.
 func setUpstream(c *upstream.Config, key string, value any) error {
 	switch key {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -177,6 +178,53 @@ func TestBadProviders(t *testing.T) {
 				t.Errorf("status %d and %q, want 1 and %q", status, got, test.want)
 			}
 		})
+	}
+}
+
+// What only shows when it is tried is told with its line too, if it has one.
+func TestBadProvidersOfFile(t *testing.T) {
+	folder := t.TempDir()
+	fifo := filepath.Join(folder, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const head = "upstream:\n- {name: a, base_url: http://a.test}\n- name: b\n"
+	for _, test := range []struct{ name, file, want string }{
+		{"address", head + "  base_url: b.test", "upstream b: base_url: must be such as https://api.openai.com/v1 (line 4)"},
+		{"no address", head + "  model: m", "upstream b: base_url: must be such as https://api.openai.com/v1 (line 3)"},
+		{"key", head + "  base_url: http://b.test\n  key_file: /nonexistent/b.key", "no such file or directory (line 5)"},
+		{"key that nobody writes", head + "  base_url: http://b.test\n  key_file: " + fifo, "upstream b: key_file: " + fifo + " is no regular file (line 5)"},
+		{"key of a device", head + "  base_url: http://b.test\n  key_file: /dev/zero", "upstream b: key_file: /dev/zero is no regular file (line 5)"},
+		{"key of a folder", head + "  base_url: http://b.test\n  key_file: " + folder, "upstream b: key_file: " + folder + " is no regular file (line 5)"},
+		{"parameters", head + "  base_url: http://b.test\n  parameters:\n    top_p: 1\n    model: m", "upstream b: parameters: model: is set by the relay (line 6)"},
+		{"two of a name", head + "  base_url: http://b.test\n- base_url: http://c.test\n  name: a", "upstream a: name: there are two of that name (line 6)"},
+		{"one map", "upstream:\n  name: a\n  base_url: x", "upstream a: base_url: must be such as https://api.openai.com/v1 (line 3)"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "relay.yaml")
+			if err := os.WriteFile(path, []byte(test.file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cleanEnv(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			var complaint bytes.Buffer
+			status := run(ctx, []string{"serve", "--config", path}, streams{out: io.Discard, err: &complaint})
+			if got := complaint.String(); status != 1 || !strings.HasSuffix(strings.TrimSpace(got), test.want) {
+				t.Errorf("status %d and %q, want 1 and %q", status, got, test.want)
+			}
+		})
+	}
+	// A flag stands in no line, whatever the file has.
+	path := filepath.Join(folder, "relay.yaml")
+	if err := os.WriteFile(path, []byte(head+"  base_url: x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cleanEnv(t)
+	var complaint bytes.Buffer
+	run(t.Context(), []string{"serve", "--config", path, "--upstream=name=a,base_url=x"}, streams{out: io.Discard, err: &complaint})
+	if got := complaint.String(); !strings.Contains(got, "upstream a: base_url") || strings.Contains(got, "line") {
+		t.Errorf("got %q, want no line", got)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"tokenrelay/session"
@@ -156,7 +157,7 @@ func (c Config) readKey() (key string, err error) {
 		}
 	case c.KeyFile != "":
 		from = "key_file: the file " + c.KeyFile
-		f, err := os.Open(c.KeyFile)
+		f, err := openRegular(c.KeyFile)
 		if err != nil {
 			return "", fmt.Errorf("key_file: %w", err)
 		}
@@ -176,6 +177,15 @@ func (c Config) readKey() (key string, err error) {
 		return "", fmt.Errorf("%s holds blanks, line ends or other characters that no key has", from)
 	}
 	return key, nil
+}
+
+// openRegular opens a file that has an end. To open a device may do more than
+// that, and who opens or reads a pipe may wait for ever.
+func openRegular(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", path)
+	}
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may be another by now
 }
 
 func (c Config) rawParameters(to protocol) (map[string]json.RawMessage, error) {

@@ -105,8 +105,20 @@ type Set struct {
 	providers []*provider
 }
 
-// New checks the configuration and reads the keys. An error names the upstream
-// and the key that it is about.
+// A ConfigError reports a Config that cannot be. It names the upstream and the
+// key that it is about.
+type ConfigError struct {
+	Index int    // of the Config
+	Name  string // or the number of one without
+	Key   string // in the configuration's words, such as base_url
+	Err   error
+}
+
+func (e *ConfigError) Error() string { return fmt.Sprintf("upstream %s: %v", e.Name, e.Err) }
+
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// New checks the configuration and reads the keys. Its error is a *ConfigError.
 func New(configs []Config, o Options) (*Set, error) {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	set := new(Set)
@@ -116,7 +128,8 @@ func New(configs []Config, o Options) (*Set, error) {
 			err = fmt.Errorf("name: there are two of that name")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("upstream %s: %w", cmp.Or(c.Name, fmt.Sprint(i+1)), err)
+			key, _, _ := strings.Cut(err.Error(), ":")
+			return nil, &ConfigError{Index: i, Name: cmp.Or(c.Name, fmt.Sprint(i+1)), Key: key, Err: err}
 		}
 		set.providers = append(set.providers, p)
 	}
