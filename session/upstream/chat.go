@@ -34,7 +34,7 @@ func (chat) fields(q question) (map[string]any, error) {
 
 // maxChoices is how many choices of a chunk are read: nobody is asked for more
 // than one.
-const maxChoices = 4
+const maxChoices = 2
 
 // chatChunk is what is read of a chunk. Only the first choice is.
 type chatChunk struct {

@@ -30,6 +30,7 @@ func TestNew(t *testing.T) {
 	limit := func(change func(*upstream.Limits)) []upstream.Config {
 		return one(func(c *upstream.Config) { change(&c.Limits) })
 	}
+	folder := t.TempDir()
 	file := func(text string) string {
 		name := filepath.Join(t.TempDir(), "key")
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
@@ -68,7 +69,7 @@ func TestNew(t *testing.T) {
 		{"key from two places", one(func(c *upstream.Config) { c.KeyEnv, c.KeyFile = "TEST_UPSTREAM_KEY", file("secret") }), "upstream a: key_file: there is a key_env too"},
 		{"key file", one(func(c *upstream.Config) { c.KeyFile = file(" secret\r\n") }), ""},
 		{"no key file", one(func(c *upstream.Config) { c.KeyFile = filepath.Join(t.TempDir(), "none") }), "upstream a: key_file: open "},
-		{"key file is a directory", one(func(c *upstream.Config) { c.KeyFile = t.TempDir() }), "upstream a: key_file: read "},
+		{"key file is a directory", one(func(c *upstream.Config) { c.KeyFile = folder }), "upstream a: key_file: " + folder + " is no regular file"},
 		{"empty key file", one(func(c *upstream.Config) { c.KeyFile = file("\n") }), "is empty"},
 		{"key file of two lines", one(func(c *upstream.Config) { c.KeyFile = file("secret\nsecret") }), "upstream a: key_file: the file "},
 		{"key file with other letters", one(func(c *upstream.Config) { c.KeyFile = file("secré") }), "that no key has"},
