@@ -77,7 +77,7 @@ func TestOllamaStream(t *testing.T) {
 			want: []string{"text a", "usage 7 2 reported", "finish stop"}},
 		{name: "character in two halves", body: linesOf(ollamaText(`"\ud83d"`), ollamaText(`""`), ollamaText(`"\udc69"`), ollamaText(`"a\ud83d"`), ollamaDone),
 			want: []string{"text 👩", "text a", "usage 7 2 reported", "text \ufffd", "finish stop"}},
-		{name: "long line", body: linesOf(ollamaText(`"` + strings.Repeat("x", 5<<20) + `"`)), want: []string{"failure upstream_malformed: the provider sent an event of more than 1048576 bytes"}},
+		{name: "long line", body: linesOf(ollamaText(`"` + strings.Repeat("x", 5<<20) + `"`)), want: []string{"failure upstream_malformed: the provider sent an event of more than 4194304 bytes"}},
 	})
 	testStreams(t, upstream.Ollama, "application/json", []streamTest{
 		{name: "no lines", body: wholeOllama, want: []string{`failure upstream_malformed: the provider answered with "application/json" instead of a stream`}},

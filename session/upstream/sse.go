@@ -10,8 +10,8 @@ import (
 )
 
 // maxEvent bounds one line of a stream, and the data of one event, in bytes;
-// more is bufio.ErrTooLong.
-const maxEvent = 1 << 20
+// more is bufio.ErrTooLong. The last event of Responses repeats the whole answer.
+const maxEvent = 4 << 20
 
 // sse is the media type of protocols that answer by server-sent events.
 type sse struct{}

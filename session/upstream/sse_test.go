@@ -96,7 +96,7 @@ func TestEventsAtOnce(t *testing.T) {
 }
 
 func TestEventsTooLong(t *testing.T) {
-	const limit = 1 << 20
+	const limit = 4 << 20
 	for name, in := range map[string]io.Reader{
 		"line": io.MultiReader(strings.NewReader("data: "), repeated("x", limit)),
 		"data": repeated("data: "+strings.Repeat("x", 1000)+"\n", 2*limit),
