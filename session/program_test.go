@@ -58,14 +58,8 @@ func appending(a session.Append) step {
 // done or not: its log is that of one that nothing happened to. A failure is
 // repeated with PROGRAM_SEED.
 func TestRandomPrograms(t *testing.T) {
-	first, wanted, crashes := rand.Uint64(), uint64(programsWanted), 0
-	if testing.Short() {
-		wanted /= 5
-	}
-	if seed, err := strconv.ParseUint(os.Getenv("PROGRAM_SEED"), 10, 64); err == nil {
-		first = seed
-	}
-	for seed := first; seed < first+wanted && !t.Failed(); seed++ {
+	crashes := 0
+	eachSeed(t, func(seed uint64) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		units := chunker.Units()
 		spec := session.Spec{Source: push, Unit: units[random.IntN(len(units))]}
@@ -89,8 +83,24 @@ func TestRandomPrograms(t *testing.T) {
 				t.Errorf("PROGRAM_SEED=%d: unit %s %s after %d crashes: frames = %q, want %q", seed, spec.Unit, spec.Encoding, n, got, want)
 			}
 		})
+	})
+	t.Logf("%d crashes", crashes)
+}
+
+// eachSeed calls do for as many seeds as are wanted, or until it fails; from
+// PROGRAM_SEED on, if it is set.
+func eachSeed(t *testing.T, do func(seed uint64)) {
+	first, wanted := rand.Uint64(), uint64(programsWanted)
+	if testing.Short() {
+		wanted /= 5
 	}
-	t.Logf("%d programs from seed %d, %d crashes", wanted, first, crashes)
+	if seed, err := strconv.ParseUint(os.Getenv("PROGRAM_SEED"), 10, 64); err == nil {
+		first = seed
+	}
+	for seed := first; seed < first+wanted && !t.Failed(); seed++ {
+		do(seed)
+	}
+	t.Logf("%d from seed %d", wanted, first)
 }
 
 // crashing runs the steps over random crashes, each again until it has an

@@ -347,13 +347,19 @@ func (p *pump) end(reason string) {
 	p.finish(draft{kind: KindStopped, reason: reason})
 }
 
+// mark appends a frame that says nothing but its kind and, if nobody asked for
+// it, the reason.
+func (p *pump) mark(kind Kind, reason string, unasked bool) {
+	data := "{}"
+	if unasked {
+		data = `{"reason":"` + reason + `"}`
+	}
+	p.frame(kind, []byte(data))
+}
+
 // pause stops the session; unread says that it is for want of a reader.
 func (p *pump) pause(unread bool) {
-	data := "{}"
-	if unread {
-		data = `{"reason":"` + ReasonNoReader + `"}`
-	}
-	p.frame(KindPaused, []byte(data))
+	p.mark(KindPaused, ReasonNoReader, unread)
 	p.status.State, p.check.PausedUnread = Paused, unread
 	p.leaveUnread()
 	p.suspend(true)
@@ -366,11 +372,7 @@ func (p *pump) pause(unread bool) {
 
 // resume goes on after pause; byReader says that it is because one came.
 func (p *pump) resume(byReader bool) {
-	data := "{}"
-	if byReader {
-		data = `{"reason":"` + ReasonReader + `"}`
-	}
-	p.frame(KindResumed, []byte(data))
+	p.mark(KindResumed, ReasonReader, byReader)
 	p.status.State, p.check.PausedUnread = Running, false
 	p.unreadSince = time.Now() // as if somebody had read until now
 	p.pace.restart()
