@@ -16,13 +16,22 @@ type feed struct {
 	cancel context.CancelCauseFunc
 }
 
+// idKey is under which the context of a source has its session's id.
+type idKey struct{}
+
+// IDFrom returns the session that a source's context belongs to, for its logs.
+func IDFrom(ctx context.Context) (ID, bool) {
+	id, ok := ctx.Value(idKey{}).(ID)
+	return id, ok
+}
+
 // open starts the source. Deltas come until it is at its end or is let go.
 func (p *pump) open(ctx context.Context) {
 	p.unopened = false
 	if p.source == nil {
 		return
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, idKey{}, p.s.info.ID))
 	f := &feed{deltas: make(chan Delta), cancel: cancel}
 	p.feed = f
 	p.clock.open()
