@@ -23,6 +23,8 @@ type Metrics struct {
 	started   *prometheus.CounterVec // by source
 	recovered *prometheus.CounterVec // by source
 	ended     *prometheus.CounterVec // by state
+	failed    *prometheus.CounterVec // by code
+	first     prometheus.Histogram
 	frames    prometheus.Counter
 	bytes     prometheus.Counter
 	commits   prometheus.Histogram
@@ -52,6 +54,15 @@ func NewMetrics() *Metrics {
 			Help: "Sessions ended, by their last state. Those that failed have lost their source or reached a limit; those " +
 				"that were broken_off have no end of their own: the relay was shut down, or could not store them.",
 		}, []string{"state"}),
+		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokenrelay_sessions_failed_total",
+			Help: "Sessions ended as failed or interrupted, by the code that their readers are told.",
+		}, []string{"code"}),
+		first: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "tokenrelay_first_token_seconds",
+			Help:    "How long upstreams took from the request to the first token.",
+			Buckets: []float64{0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84},
+		}),
 		frames: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tokenrelay_frames_total",
 			Help: "Frames (numbered events) committed to the logs of sessions. Each counts once, however many readers it has.",
@@ -78,7 +89,7 @@ func NewMetrics() *Metrics {
 		}, []string{"unit", "encoding"}),
 	}
 	m.registry.MustRegister(
-		m.started, m.recovered, m.ended, m.frames, m.bytes, m.commits, m.batches, m.capped, buildInfo(),
+		m.started, m.recovered, m.ended, m.failed, m.first, m.frames, m.bytes, m.commits, m.batches, m.capped, buildInfo(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	m.zero()
@@ -94,6 +105,9 @@ func (m *Metrics) zero() {
 	}
 	for _, state := range []session.State{session.Done, session.Stopped, session.Failed, session.Interrupted, stateBroken} {
 		m.ended.WithLabelValues(string(state))
+	}
+	for _, code := range session.Codes() {
+		m.failed.WithLabelValues(code)
 	}
 	for _, unit := range chunker.Units() {
 		encodings := []string{""}
@@ -126,7 +140,11 @@ func (m *Metrics) Events() session.Events {
 		Capped: func(unit chunker.Unit, encoding string, units uint64) {
 			m.capped.WithLabelValues(string(unit), encoding).Add(float64(units))
 		},
-		Ended: func(state session.State) {
+		FirstToken: func(took time.Duration) { m.first.Observe(took.Seconds()) },
+		Ended: func(state session.State, code string) {
+			if code != "" {
+				m.failed.WithLabelValues(code).Inc()
+			}
 			if !state.Terminal() {
 				state = stateBroken
 			}

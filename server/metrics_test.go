@@ -84,6 +84,33 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
+// What upstreams do, and why sessions failed, is counted.
+func TestMetricsOfUpstreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startUpstreamRelay(t, options{}, upstream.Config{Limits: upstream.Limits{Retries: -1}})
+		b.provider.Script("tides", slow)
+		b.provider.Script("many", upstreamtest.Behavior{Status: 429})
+		for range 2 {
+			b.readAll(b.create("tides", ""), "0")
+		}
+		b.readAll(b.create("many", ""), "0")
+		synctest.Wait()
+		got, _ := b.scrape()
+		for name, want := range map[string]string{
+			`tokenrelay_first_token_seconds_count`:                           "2",
+			`tokenrelay_first_token_seconds_bucket{le="0.16"}`:               "0",
+			`tokenrelay_first_token_seconds_bucket{le="0.32"}`:               "2",
+			`tokenrelay_sessions_failed_total{code="upstream_rate_limited"}`: "1",
+			`tokenrelay_sessions_failed_total{code="not_continuable"}`:       "0",
+			`tokenrelay_sessions_ended_total{state="failed"}`:                "1",
+		} {
+			if got[name] != want {
+				t.Errorf("%s = %q, want %s", name, got[name], want)
+			}
+		}
+	})
+}
+
 // Dashboards hold on to names, and nothing about a session may be a label.
 func TestMetricsShape(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -126,6 +153,7 @@ func TestMetricsShape(t *testing.T) {
 			"tokenrelay_build_info gauge",
 			"tokenrelay_commit_batches_total counter",
 			"tokenrelay_commit_duration_seconds histogram",
+			"tokenrelay_first_token_seconds histogram",
 			"tokenrelay_frame_bytes_total counter",
 			"tokenrelay_frames_total counter",
 			"tokenrelay_held_bytes gauge",
@@ -136,6 +164,7 @@ func TestMetricsShape(t *testing.T) {
 			"tokenrelay_readers_limit gauge",
 			"tokenrelay_sessions gauge",
 			"tokenrelay_sessions_ended_total counter",
+			"tokenrelay_sessions_failed_total counter",
 			"tokenrelay_sessions_in_memory gauge",
 			"tokenrelay_sessions_limit gauge",
 			"tokenrelay_sessions_live gauge",

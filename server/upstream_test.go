@@ -351,12 +351,12 @@ func TestUnread(t *testing.T) {
 		unread("0")
 		time.Sleep(time.Minute)
 		unread("1")
-		if one, other := b.state(first), b.state(second); one.State != "running" || other.State != "stopped" || other.Reason != "no_reader" {
+		if one, other := b.state(first), b.state(second); one.State != "running" || other.State != "stopped" || other.Reason != "unread_limit" {
 			t.Errorf("states = %+v and %+v, want the second stopped: there is one place", one, other)
 		}
 		time.Sleep(5 * time.Minute)
 		unread("0")
-		if one := b.state(first); one.State != "stopped" || one.Reason != "no_reader" {
+		if one := b.state(first); one.State != "stopped" || one.Reason != "unread_limit" {
 			t.Errorf("state = %+v, want it stopped after its time", one)
 		}
 	})

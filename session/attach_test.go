@@ -71,8 +71,8 @@ func TestAttach(t *testing.T) {
 // A provider that has the answer no more, or is not configured any more, leaves
 // what came.
 func TestAttachRefused(t *testing.T) {
-	for name, up := range map[string]session.Opener{"gone": gone{}, "no model": nil} {
-		t.Run(name, func(t *testing.T) {
+	for code, up := range map[string]session.Opener{session.CodeNotContinuable: gone{}, session.CodeUpstreamRemoved: nil} {
+		t.Run(code, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				st, first := memstore.New(), newModel(60, time.Second)
 				first.cursors = true
@@ -86,7 +86,7 @@ func TestAttachRefused(t *testing.T) {
 				must(t, err)
 				frames := readAll(t, s, 0)
 				kind, end := endOf(t, frames)
-				if kind != session.KindInterrupted || end.Error.Code != session.CodeNotContinuable || join(frames) != first.text()[:len("word0 ")*7] {
+				if kind != session.KindInterrupted || end.Error.Code != code || join(frames) != first.text()[:len("word0 ")*7] {
 					t.Errorf("%s, %+v", kinds(frames), end)
 				}
 			})

@@ -83,6 +83,7 @@ const (
 	ReasonStopped  = "stop_requested" // stopped
 	ReasonDeleted  = "deleted"        // stopped, because the session was deleted
 	ReasonNoReader = "no_reader"      // stopped, because nobody read it; also of a pause
+	ReasonUnread   = "unread_limit"   // stopped: an upstream that ran on unread beyond MaxUnread or MaxUnreadTime
 	ReasonReader   = "reader"         // of the end of such a pause: somebody reads again
 	ReasonIdle     = "idle"           // stopped, because nobody read it and nothing came
 	ReasonError    = "error"          // failed: see End.Error

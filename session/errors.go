@@ -119,7 +119,16 @@ const (
 
 	// Of interrupted sessions: why they did not go on after a restart.
 	CodeNotContinuable   = "not_continuable"   // the source can only be read from its start
+	CodeUpstreamRemoved  = "upstream_removed"  // no upstream has its model any more
 	CodeGeneratorChanged = "generator_changed" // another version of it wrote the text so far
 	CodeUnicodeChanged   = "unicode_changed"   // the text so far was cut by other tables
 	CodeLogMismatch      = "log_mismatch"      // the source or the chunker gives other text than the log holds
 )
+
+// Codes lists these codes. Sources have others of their own.
+func Codes() []string {
+	return []string{
+		CodeSessionFull, CodeRelayFull, CodeSourceFailed, CodeStoreFull, CodeStoreFailed,
+		CodeNotContinuable, CodeUpstreamRemoved, CodeGeneratorChanged, CodeUnicodeChanged, CodeLogMismatch,
+	}
+}

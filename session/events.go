@@ -35,9 +35,14 @@ type Events struct {
 	// The encoding is empty for units other than the token.
 	Capped func(unit chunker.Unit, encoding string, units uint64)
 
+	// FirstToken is called with how long an upstream took for its first token,
+	// once it is committed.
+	FirstToken func(took time.Duration)
+
 	// Ended is called with the state that a session ended in, or, if it was
-	// broken off, with the one that it stood in, which is not terminal.
-	Ended func(state State)
+	// broken off, with the one that it stood in, which is not terminal. The code
+	// is that of its failure, empty if it has none.
+	Ended func(state State, code string)
 }
 
 func (e Events) withDefaults() Events {
@@ -56,8 +61,11 @@ func (e Events) withDefaults() Events {
 	if e.Capped == nil {
 		e.Capped = func(chunker.Unit, string, uint64) {}
 	}
+	if e.FirstToken == nil {
+		e.FirstToken = func(time.Duration) {}
+	}
 	if e.Ended == nil {
-		e.Ended = func(State) {}
+		e.Ended = func(State, string) {}
 	}
 	return e
 }

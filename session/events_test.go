@@ -45,7 +45,7 @@ func (c *tally) events() session.Events {
 		Capped: func(unit chunker.Unit, encoding string, units uint64) {
 			c.add(strings.TrimSpace(fmt.Sprintf("capped %s %s", unit, encoding)), int(units))
 		},
-		Ended: func(state session.State) { c.add("ended "+string(state), 1) },
+		Ended: func(state session.State, _ string) { c.add("ended "+string(state), 1) },
 	}
 }
 

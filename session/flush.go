@@ -119,6 +119,9 @@ func (p *pump) tell() {
 	if len(p.ends) > 0 {
 		p.events.Committed(len(p.ends), len(p.wire))
 	}
+	if p.check.FirstToken > 0 && p.kept.check.FirstToken == 0 {
+		p.events.FirstToken(p.check.FirstToken)
+	}
 	if p.capped == p.told {
 		return
 	}

@@ -125,14 +125,18 @@ func (p *pump) run(ctx context.Context) {
 		p.retire(p.s, status, p.size)
 	}
 	p.s.leave(err)
-	p.events.Ended(status.State)
+	code := ""
+	if status.End != nil && status.End.Error != nil {
+		code = status.End.Error.Code
+	}
+	p.events.Ended(status.State, code)
 	switch end := status.End; {
 	case errors.Is(err, ErrShutdown):
 		p.logger.Info("session suspended", "session", p.s.info.ID, "last_id", status.Last)
 	case err != nil:
 		p.logger.Warn("session broken off", "session", p.s.info.ID, "last_id", status.Last, "error", err)
 	case end.Error != nil:
-		p.logger.Warn("session "+string(status.State), "session", p.s.info.ID, "last_id", status.Last, "code", end.Error.Code, logged("model", p.s.info.Spec.Source.Model))
+		p.logger.Warn("session "+string(status.State), "session", p.s.info.ID, "last_id", status.Last, "code", code, logged("model", p.s.info.Spec.Source.Model))
 	default:
 		p.logger.Info("session ended", "session", p.s.info.ID, "last_id", status.Last, "state", status.State, "reason", end.Reason)
 	}

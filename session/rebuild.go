@@ -42,7 +42,9 @@ var errNotContinuable = &Failure{CodeNotContinuable, "the provider cannot be ask
 func (p *pump) continuable() error {
 	info := p.s.info
 	switch {
-	case p.upstream() && (p.source == nil || !p.resumable()):
+	case p.upstream() && p.source == nil:
+		return &Failure{CodeUpstreamRemoved, "the relay was restarted with a configuration in which no upstream has the model of this answer"}
+	case p.upstream() && !p.resumable():
 		return errNotContinuable
 	case info.Spec.Source.Type == SourceGenerate && info.Generator != GeneratorVersion:
 		return &Failure{CodeGeneratorChanged, fmt.Sprintf("the relay was restarted with version %d of its generator, which gives other text than version %d", GeneratorVersion, info.Generator)}

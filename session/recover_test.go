@@ -212,7 +212,7 @@ func TestInterrupted(t *testing.T) {
 			synctest.Wait()
 			stop()
 			var log bytes.Buffer
-			m = restart(t, st, session.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			m = restart(t, st, session.Options{Upstreams: gone{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			s, err := m.Get(t.Context(), me, s.Info().ID)
 			if err != nil {
 				t.Fatal(err)

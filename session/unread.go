@@ -35,7 +35,7 @@ func (p *pump) checkReaders() {
 	case p.upstream():
 		most := grace.Add(p.limits.unreadTime)
 		if !now.Before(most) || !p.takeUnread() {
-			p.end(ReasonNoReader)
+			p.end(ReasonUnread)
 			return
 		}
 		next = earliest(most, idle)

@@ -54,7 +54,11 @@ func TestNoReader(t *testing.T) {
 				if up.open.Load() != 0 || status.State != test.state {
 					t.Fatalf("%d models run, %s, want none, %s", up.open.Load(), status.State, test.state)
 				}
-				if status.End != nil && (status.End.Reason != session.ReasonNoReader || *status.Usage.Output == 0) {
+				reason := session.ReasonNoReader
+				if test.policy == session.PolicyContinue {
+					reason = session.ReasonUnread
+				}
+				if status.End != nil && (status.End.Reason != reason || *status.Usage.Output == 0) {
 					t.Errorf("end = %+v", status.End)
 				}
 				if cause := up.ended(); len(cause) != 1 || !errors.Is(cause[0], session.ErrReleased) {
@@ -158,7 +162,7 @@ func TestMaxUnread(t *testing.T) {
 		if got := m.Use().Unread; got != 3 || up.open.Load() != 4 {
 			t.Errorf("%d run unread, %d models run, want 3 and 4", got, up.open.Load())
 		}
-		if got := all[4].Status(); got.State != session.Stopped || got.End.Reason != session.ReasonNoReader {
+		if got := all[4].Status(); got.State != session.Stopped || got.End.Reason != session.ReasonUnread {
 			t.Errorf("the fourth: %+v", got)
 		}
 		must(t, all[1].Stop(t.Context()))
