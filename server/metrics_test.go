@@ -12,6 +12,8 @@ import (
 	"tokenrelay/chunker"
 	"tokenrelay/server"
 	"tokenrelay/session"
+	"tokenrelay/session/upstream"
+	"tokenrelay/session/upstream/upstreamtest"
 	"tokenrelay/session/memstore"
 )
 
