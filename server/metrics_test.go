@@ -12,9 +12,9 @@ import (
 	"tokenrelay/chunker"
 	"tokenrelay/server"
 	"tokenrelay/session"
+	"tokenrelay/session/memstore"
 	"tokenrelay/session/upstream"
 	"tokenrelay/session/upstream/upstreamtest"
-	"tokenrelay/session/memstore"
 )
 
 // scrape returns the samples of the relay itself, by name with labels, and
