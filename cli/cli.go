@@ -19,15 +19,17 @@ const description = `A relay for streamed text, with exact resume.
   tokenrelay serve                 then open http://127.0.0.1:8080
   tokenrelay ask "Why tides?"      types an answer out; space pauses
   tokenrelay follow ID --after 57  goes on where a reader left
+  tokenrelay continue ID           asks a model to go on from an answer that broke off
   tokenrelay chunk notes.txt       shows how a text is cut`
 
 // commands is what the command line can say.
 type commands struct {
-	Serve   serveCommand   `cmd:"" help:"Serve the API and the page until interrupted."`
-	Ask     askCommand     `cmd:"" help:"Start a session with a prompt and type its text out. In a terminal, space pauses and continues."`
-	Follow  followCommand  `cmd:"" help:"Type out a session that is there, from its start or from an event on."`
-	Chunk   chunkCommand   `cmd:"" help:"Show how a text is cut into tokens, characters, words or lines, with their numbers and token ids."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve    serveCommand    `cmd:"" help:"Serve the API and the page until interrupted."`
+	Ask      askCommand      `cmd:"" help:"Start a session with a prompt and type its text out. In a terminal, space pauses and continues."`
+	Follow   followCommand   `cmd:"" help:"Type out a session that is there, from its start or from an event on."`
+	Continue continueCommand `cmd:"" help:"Ask a model to go on from an answer that was stopped, failed or was interrupted, and type the new session out."`
+	Chunk    chunkCommand    `cmd:"" help:"Show how a text is cut into tokens, characters, words or lines, with their numbers and token ids."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 // streams are what a command reads and writes.

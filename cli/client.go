@@ -80,11 +80,22 @@ func problemOf(response *http.Response) *problem {
 
 // create makes a session and returns its id.
 func (c *client) create(ctx context.Context, body any) (string, error) {
+	return c.post(ctx, "/v1/sessions", body)
+}
+
+// continueFrom makes a session that goes on from the text of the one with this
+// id, and returns the new one's.
+func (c *client) continueFrom(ctx context.Context, id string) (string, error) {
+	return c.post(ctx, "/v1/sessions/"+id+"/continue", struct{}{})
+}
+
+// post sends body to a route that makes a session, and returns its id.
+func (c *client) post(ctx context.Context, route string, body any) (string, error) {
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		return "", err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/v1/sessions", bytes.NewReader(encoded))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+route, bytes.NewReader(encoded))
 	if err != nil {
 		return "", err
 	}
@@ -100,6 +111,27 @@ func (c *client) create(ctx context.Context, body any) (string, error) {
 	var created struct{ ID string }
 	err = json.NewDecoder(response.Body).Decode(&created)
 	return created.ID, err
+}
+
+// sourceOf returns what the text of a session is from.
+func (c *client) sourceOf(ctx context.Context, id string) (session.SourceType, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/v1/sessions/"+id, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return "", problemOf(response)
+	}
+	var state struct {
+		Source struct{ Type session.SourceType }
+	}
+	err = json.NewDecoder(response.Body).Decode(&state)
+	return state.Source.Type, err
 }
 
 // A message is an event of a session. Text is what a text event carries.

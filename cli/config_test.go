@@ -174,11 +174,14 @@ func TestBadOptions(t *testing.T) {
 		file string
 		want string
 	}{
-		{"no command", nil, nil, "", `expected one of "serve", "ask", "follow", "chunk", "version"`},
+		{"no command", nil, nil, "", `expected one of "serve", "ask", "follow", "continue", "chunk"`},
 		{"unknown command", []string{"bogus"}, nil, "", "bogus"},
 		{"unknown flag", []string{"serve", "--bogus"}, nil, "", "--bogus"},
 		{"follow without id", []string{"follow"}, nil, "", "<id>"},
 		{"follow with a bad number", []string{"follow", "x", "--after=-1"}, nil, "", "--after"},
+		{"rate of a model", []string{"ask", "x", "--model=a/m", "--rate=0"}, nil, "", "only the demo generator has --rate"},
+		{"seed of a model", []string{"ask", "x", "--model=a/m", "--seed=0"}, nil, "", "only the demo generator has --seed"},
+		{"length of a model", []string{"ask", "x", "--model=a/m", "--length=9"}, nil, "", "only the demo generator has --length"},
 		{"duration without unit", []string{"serve", "--keep-alive=10"}, nil, "", "--keep-alive"},
 		{"duration without unit in the file", []string{"serve"}, nil, "keep_alive: 10", "keep_alive: 10 needs a unit, as in 10s (line 1)"},
 		{"list for a duration", []string{"serve"}, nil, "\nkeep_alive: [1]", "keep_alive: must be a duration with its unit, such as 90s, not a list (line 2)"},
@@ -256,7 +259,7 @@ func TestBadServe(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"-h"}, {"serve", "--help"}, {"ask", "--help"}, {"follow", "--help"}, {"chunk", "--help"}, {"version", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"-h"}, {"serve", "--help"}, {"ask", "--help"}, {"follow", "--help"}, {"continue", "--help"}, {"chunk", "--help"}, {"version", "--help"}} {
 		cleanEnv(t)
 		var out, complaint bytes.Buffer
 		status := run(t.Context(), args, streams{out: &out, err: &complaint})

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"tokenrelay/session"
 )
@@ -26,10 +27,34 @@ type followCommand struct {
 }
 
 func (c *followCommand) Run(ctx context.Context, s streams) error {
-	if _, ok := session.ParseID(c.ID); !ok {
-		return fmt.Errorf("%q is not a session's id, which has 26 characters", c.ID)
+	if err := checkID(c.ID); err != nil {
+		return err
 	}
 	return typeOut(ctx, s, newClient(c.Server), c.ID, session.FrameID(c.After))
+}
+
+type continueCommand struct {
+	serverFlag
+	ID string `arg:"" help:"The id of the session that was stopped, failed or was interrupted."`
+}
+
+func (c *continueCommand) Run(ctx context.Context, s streams) error {
+	if err := checkID(c.ID); err != nil {
+		return err
+	}
+	relay := newClient(c.Server)
+	id, err := relay.continueFrom(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return typeOut(ctx, s, relay, id, 0)
+}
+
+func checkID(id string) error {
+	if _, ok := session.ParseID(id); !ok {
+		return fmt.Errorf("%q is not a session's id, which has 26 characters", id)
+	}
+	return nil
 }
 
 // typeOut types a session's text out until its end. Space pauses and continues
@@ -39,6 +64,9 @@ func typeOut(ctx context.Context, s streams, c *client, id string, after session
 	defer keyboard.Close()
 	return newTypist(s, keyboard, after).run(ctx, c, id)
 }
+
+// maxAsking is how long the relay may take to tell what an ended session was.
+const maxAsking = 5 * time.Second
 
 var errEnded = errors.New("the stream ended")
 
@@ -50,10 +78,12 @@ type typist struct {
 	end      *session.End
 	kind     session.Kind // of end
 	midLine  bool         // of what is on the terminal
+	thinking bool         // as was told
+	calls    map[int]bool // of tools, by their index, as was told
 }
 
 func newTypist(s streams, k *keyboard, after session.FrameID) *typist {
-	return &typist{keyboard: k, out: k.output(s.out), err: k.notices(s.err), after: after}
+	return &typist{keyboard: k, out: k.output(s.out), err: k.notices(s.err), after: after, calls: make(map[int]bool)}
 }
 
 // run types until the session has ended or is left.
@@ -72,7 +102,7 @@ func (t *typist) run(ctx context.Context, c *client, id string) error {
 		following.Wait()
 		switch {
 		case t.end != nil:
-			return t.outcome()
+			return t.outcome(ctx, c, id)
 		case err == nil: // nothing was left to follow
 			return nil
 		case errors.Is(wait, errPause) && ctx.Err() == nil:
@@ -100,6 +130,22 @@ func (t *typist) take(m message) {
 		io.WriteString(t.out, text)
 		if text != "" {
 			t.midLine = t.keyboard.terminal && !strings.HasSuffix(text, "\n")
+			t.thinking = false
+		}
+	case m.kind == session.KindReasoning:
+		if t.keyboard.terminal && !t.thinking {
+			t.line("thinking…")
+			t.thinking = true
+		}
+	case m.kind == session.KindToolCall:
+		var call struct {
+			Index int
+			Name  string
+		}
+		json.Unmarshal([]byte(m.data), &call) // without it there is no name
+		if call.Name != "" && !t.calls[call.Index] {
+			t.calls[call.Index] = true
+			t.line("calls " + call.Name)
 		}
 	case m.kind == session.KindPaused, m.kind == session.KindResumed, m.kind == session.KindSeam:
 		t.notice(remark(m))
@@ -132,6 +178,12 @@ func remark(m message) string {
 // notice says something beside the text.
 func (t *typist) notice(text string) { fmt.Fprintf(t.err, " [%s] ", text) }
 
+// line says something on a line of its own.
+func (t *typist) line(text string) {
+	t.endLine()
+	fmt.Fprintf(t.err, "[%s]\n", text)
+}
+
 // endLine leaves the cursor at the start of a line. What is not shown on a
 // terminal gets the text and nothing else.
 func (t *typist) endLine() {
@@ -141,12 +193,43 @@ func (t *typist) endLine() {
 	}
 }
 
-// outcome is the session's end as an error of the command.
-func (t *typist) outcome() error {
+// outcome is the session's end as an error of the command. It says how to go on
+// from an answer that is not whole.
+func (t *typist) outcome(ctx context.Context, c *client, id string) error {
 	t.endLine()
-	switch {
-	case t.kind == session.KindDone:
+	if t.kind == session.KindDone {
+		if how := finish(t.end.Reason); how != "" && (t.end.Reason != "tool_calls" || len(t.calls) == 0) {
+			t.line(how)
+		}
 		return nil
+	}
+	err := t.failure()
+	if len(t.calls) > 0 { // the relay continues no calls
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxAsking)
+	defer cancel()
+	if source, _ := c.sourceOf(ctx, id); source == session.SourceUpstream {
+		return fmt.Errorf("%w\nGo on from what it wrote:\n  %s", err, c.command("continue", id))
+	}
+	return err
+}
+
+// finish is how an answer came to its end, in words; it is empty if that is the
+// end of the text.
+func finish(reason string) string {
+	switch reason {
+	case "", session.ReasonStop, session.ReasonFinish:
+		return ""
+	case "length", "content_filter":
+		return "cut short: " + reason
+	}
+	return "ended: " + reason
+}
+
+// failure is an end other than done as an error.
+func (t *typist) failure() error {
+	switch {
 	case t.end.Error != nil:
 		verb := string(t.kind)
 		if t.kind == session.KindInterrupted {
@@ -164,11 +247,16 @@ func (t *typist) outcome() error {
 // farewell says how to go on.
 func (t *typist) farewell(c *client, id string) {
 	t.endLine()
-	server := ""
+	fmt.Fprintf(t.err, "\nThe session goes on without you. Continue where you left:\n  %s\n", c.command("follow", id, "--after", fmt.Sprint(t.after)))
+}
+
+// command is a command line of ours for the relay that c asks.
+func (c *client) command(words ...string) string {
+	words = append([]string{program}, words...)
 	if c.base != defaultServer {
-		server = " --server " + c.base
+		words = append(words, "--server", c.base)
 	}
-	fmt.Fprintf(t.err, "\nThe session goes on without you. Continue where you left:\n  %s follow %s --after %d%s\n", program, id, t.after, server)
+	return strings.Join(words, " ")
 }
 
 // program is how this binary was called, so that what is printed can be run.

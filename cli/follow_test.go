@@ -131,7 +131,8 @@ func TestOutcome(t *testing.T) {
 		answer scripted
 		want   string
 	}{
-		{"done", end("done", `{"reason":"length"}`), "<nil>"},
+		{"done", end("done", `{"reason":"stop"}`), "<nil>"},
+		{"finished", end("done", `{"reason":"finish"}`), "<nil>"},
 		{"stopped", end("stopped", `{"reason":"stop_requested"}`), "the session ended: stopped (stop_requested)"},
 		{"stopped unread", end("stopped", `{"reason":"no_reader"}`), "the session was stopped: nobody read it (no_reader)"},
 		{"stopped idle", end("stopped", `{"reason":"idle"}`), "the session was stopped: nobody read it, and nothing came (idle)"},
@@ -151,6 +152,40 @@ func TestOutcome(t *testing.T) {
 				}
 				if got := out.String(); got != "a" && got != "" || notes.String() != "" {
 					t.Errorf("wrote %q and %q, want the text only", got, &notes)
+				}
+			})
+		})
+	}
+}
+
+// An answer that did not end with its text says how it did, and all is well.
+func TestFinish(t *testing.T) {
+	const call = "id: 3\nevent: tool_call\ndata: {\"index\":0,\"name\":\"get_weather\",\"arguments\":\"\"}\n\n" +
+		"id: 4\nevent: tool_call\ndata: {\"index\":0,\"name\":\"get_weather\",\"arguments\":\"{}\"}\n\n" +
+		"id: 5\nevent: tool_call\ndata: {\"index\":1,\"name\":\"get_time\",\"arguments\":\"{}\"}\n\n"
+	const hm = "id: 3\nevent: reasoning\ndata: {\"text\":\"hm\"}\n\nid: 4\nevent: reasoning\ndata: {\"text\":\"so\"}\n\nid: 5\ndata: {\"text\":\"b\"}\n\n"
+	done := func(reason string) string { return "id: 6\nevent: done\ndata: {\"reason\":\"" + reason + "\"}\n\n" }
+	for _, test := range []struct {
+		name, between, reason string
+		terminal              bool
+		want                  string
+	}{
+		{"length", hm, "length", false, "[cut short: length]\n"},
+		{"filter", hm, "content_filter", false, "[cut short: content_filter]\n"},
+		{"word of the provider", hm, "weary", false, "[ended: weary]\n"},
+		{"calls", call, "tool_calls", false, "[calls get_weather]\n[calls get_time]\n"},
+		{"calls that were not seen", hm, "tool_calls", false, "[ended: tool_calls]\n"},
+		{"calls and a limit", call, "length", false, "[calls get_weather]\n[calls get_time]\n[cut short: length]\n"},
+		{"reasoning for a pipe", hm, "stop", false, ""},
+		{"reasoning", hm, "stop", true, "[thinking…]\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, _ := script(t, events(first+second+test.between+done(test.reason), false))
+				var notes screen
+				err := newTypist(streams{out: io.Discard, err: &notes}, &keyboard{terminal: test.terminal}, 0).run(t.Context(), c, "x")
+				if got := notes.String(); err != nil || got != test.want {
+					t.Errorf("told %q, error %v, want %q", got, err, test.want)
 				}
 			})
 		})

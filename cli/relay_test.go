@@ -18,7 +18,13 @@ import (
 // newRelay runs the real server on l until the end of the test.
 func newRelay(t *testing.T, l net.Listener) *session.Manager {
 	t.Helper()
-	manager, err := session.NewManager(memstore.New(), session.Options{})
+	return newRelayOf(t, l, nil)
+}
+
+// newRelayOf is newRelay with upstreams.
+func newRelayOf(t *testing.T, l net.Listener, upstreams session.Opener) *session.Manager {
+	t.Helper()
+	manager, err := session.NewManager(memstore.New(), session.Options{Upstreams: upstreams})
 	if err != nil {
 		t.Fatal(err)
 	}
