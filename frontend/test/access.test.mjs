@@ -68,14 +68,38 @@ describe('access', { skip: noBrowser(), timeout: 300_000 }, () => {
           await tab.button('Continue').click();
           await tab.button('Stop').click();
           await page.getByTestId('ended').waitFor();
+          await page.locator('summary', { hasText: 'Read the whole text with curl' }).click();
           await check('stopped');
+          assert.equal(await page.locator('.command code').textContent(), `curl ${url}/v1/sessions/${tab.id}/text`);
           await tab.choose('Speed', '0');
           await tab.send('Tell me of the sea');
           await tab.finished();
           await check('done');
           await tab.page.goto(`${url}/s/aaaaaaaaaaaaaaaaaaaaaaaaaa`);
           await tab.page.getByTestId('trouble').waitFor();
+          assert.equal(await tab.button('Try again').count(), 0);
           await check('refused');
+          await page.route('**/v1/sessions/joined', (route) => route.fulfill({ json: { id: 'joined', state: 'done', source: { type: 'upstream', model: 'provider/model' }, unit: 'word', last_event_id: 5 } }));
+          await page.route('**/v1/sessions/joined/events*', (route) =>
+            route.fulfill({
+              contentType: 'text/event-stream',
+              body: [
+                'event: session\ndata: {"id":"joined","unit":"word"}',
+                'data: {"text":"Once upon a ti"}',
+                'event: seam\ndata: {"by":"message","offset":14}',
+                'data: {"text":"me\\nthere was"}',
+                'event: done\ndata: {"reason":"stop"}',
+              ]
+                .map((event, i) => `id: ${i + 1}\n${event}\n\n`)
+                .join(''),
+            }),
+          );
+          await page.goto(`${url}/s/joined`);
+          await tab.finished();
+          await page.getByRole('note').getByText('asked to go on after 14 characters').waitFor();
+          assert.equal(await page.locator('.seam').evaluate((mark) => mark.getClientRects().length), 1);
+          for (const text of [await tab.source(), await tab.shown(), await tab.output.innerText()]) assert.equal(text, 'Once upon a time\nthere was');
+          await check('seam');
           assert.deepEqual(tab.wrong, []);
         } finally {
           await context.close();

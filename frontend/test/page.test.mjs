@@ -77,9 +77,16 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
     });
   }
 
-  story('chooses the first model that is not the demo', async (open) => {
+  story('selects the demo, though a model is offered, and shows whose answer is on the page', async (open) => {
     const tab = await open();
-    await until(() => tab.page.getByLabel('Model').inputValue(), (got) => got === 'aimock/gpt-4o', 'model');
+    await tab.page.getByRole('option', { name: 'aimock' }).waitFor({ state: 'attached' });
+    assert.equal(await tab.page.getByLabel('Model').inputValue(), 'demo');
+    await tab.choose('Model', 'aimock/gpt-4o');
+    await tab.send('unicode');
+    await tab.finished();
+    await tab.page.reload();
+    await tab.page.getByTestId('model').getByText('Answer of aimock/gpt-4o').waitFor();
+    assert.equal(await tab.page.getByLabel('Model').inputValue(), 'demo');
   });
 
   for (const [prompt, want] of [
@@ -89,7 +96,7 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
     describe(`a foreign upstream: ${prompt}`, () => {
       async function start(open, path) {
         const tab = await open(path);
-        await until(() => tab.page.getByLabel('Model').inputValue(), (got) => got === 'aimock/gpt-4o', 'model');
+        await tab.choose('Model', 'aimock/gpt-4o');
         await tab.choose('Unit', 'rune');
         await tab.send(prompt);
         return tab;
@@ -218,7 +225,7 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
 
       story('at a pace of the reader', async (open) => {
         const tab = await open();
-        await until(() => tab.page.getByLabel('Model').inputValue(), (got) => got === 'aimock/gpt-4o', 'model');
+        await tab.choose('Model', 'aimock/gpt-4o');
         await tab.choose('Reading speed', '10');
         await tab.send(prompt);
         const begun = Date.now();
@@ -265,7 +272,7 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
 
   story('an upstream that breaks off is a failure, with one button', async (open) => {
     const tab = await open();
-    await until(() => tab.page.getByLabel('Model').inputValue(), (got) => got === 'aimock/gpt-4o', 'model');
+    await tab.choose('Model', 'aimock/gpt-4o');
     await tab.send('break off');
     const panel = tab.page.getByTestId('ended');
     await panel.getByText('Failed at event').waitFor();

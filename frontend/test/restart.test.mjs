@@ -201,7 +201,7 @@ describe('a restart of the server', { skip: noBrowser(), timeout: 300_000 }, () 
   });
 
   story('interrupts an answer of a model, and the page says so', 7, async (tab, random, t) => {
-    await tab.page.getByRole('option', { name: 'aimock' }).waitFor({ state: 'attached' });
+    await tab.choose('Model', 'aimock/gpt-4o');
     await tab.choose('Unit', 'rune');
     await tab.send('long answer');
     await tab.reach(random(20, 300));

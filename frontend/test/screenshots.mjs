@@ -28,7 +28,7 @@ try {
 
     await tab.page.getByRole('heading').waitFor();
     await picture('idle');
-    await tab.page.getByRole('option', { name: 'aimock' }).waitFor({ state: 'attached' });
+    await tab.choose('Model', 'aimock/gpt-4o');
     await tab.send(prompt);
     await tab.reach(60);
     await tab.button('Cut').click();

@@ -15,8 +15,9 @@ import {
 } from '../client/index.ts';
 import type { Place } from './address.ts';
 import { Pacer, type Schedule } from './pacer.ts';
-import { DEMO, request, type Question } from './question.ts';
+import { DEMO, modelOf, request, type Question } from './question.ts';
 import { Rate } from './rate.ts';
+import type { Seam } from './seam.ts';
 import { diskOf, explain, headline, lament, news, refusal, sentence, type Disk, type Trouble } from './trouble.ts';
 
 export type Phase = 'idle' | 'sending' | 'connecting' | 'live' | 'paused' | 'reconnecting' | 'refused' | Outcome;
@@ -33,6 +34,8 @@ export interface Cut {
 /** Where text is drawn. */
 export interface Sink {
   append(text: string): void;
+  /** Marks the place behind what has been appended, without any text. */
+  mark(): void;
   clear(): void;
   sync(): void;
 }
@@ -63,6 +66,8 @@ export class Chat {
   id = $state('');
   prompt = $state('');
   unit = $state('');
+  /** The model whose answer this is; '' if it is none's, or not known yet. */
+  model = $state('');
   /** The last event drawn. */
   cursor = $state(0);
   /** Events a second, as drawn. */
@@ -84,6 +89,8 @@ export class Chat {
   trouble: Trouble | undefined = $state.raw();
   reasoned = $state(false);
   tools: readonly string[] = $state.raw([]);
+  /** Where the text is joined from two answers of the model. */
+  seams: readonly Seam[] = $state.raw([]);
   /** What a screen reader is told. */
   announcement = $state('');
 
@@ -102,6 +109,7 @@ export class Chat {
   #away = false; // the line was let go because nobody looks
   #visible = true;
   #drawn = false; // there is some of the answer
+  #characters = 0; // code points of the text drawn
   #heardAt = 0; // when the last event came, or the line was asked for
   #askedAt = -Infinity; // when the relay was asked whether it is ready
   #asking: AbortController | undefined;
@@ -116,6 +124,11 @@ export class Chat {
     return this.phase === 'connecting' || this.phase === 'live' || this.phase === 'paused' || this.phase === 'reconnecting';
   }
 
+  /** Whether there is a question that can be asked again. */
+  get repeatable(): boolean {
+    return this.prompt.trim() !== '';
+  }
+
   /** Why it ended, unless the outcome says it all. */
   get why(): string {
     if (this.end === undefined) return '';
@@ -123,6 +136,7 @@ export class Chat {
     if (error?.message || error?.code) return lament(error, this.#drawn);
     if (reason === outcome || (outcome === 'done' && reason === 'stop')) return '';
     if (reason === 'no_reader') return 'Nobody read it.';
+    if (reason === 'unread_limit') return 'Nobody read it, and the relay lets only so many answers go on unread, each only for so long.';
     const words = reason.replaceAll('_', ' ');
     return outcome === 'done' ? words : sentence(words);
   }
@@ -138,6 +152,7 @@ export class Chat {
     this.#question = question;
     this.prompt = question.prompt;
     this.unit = question.unit;
+    this.model = question.model;
     this.paced = question.model !== DEMO;
     this.phase = 'sending';
     try {
@@ -145,6 +160,7 @@ export class Chat {
       if (generation !== this.#generation) return;
       this.trouble = undefined;
       this.id = session.id;
+      this.model = modelOf(session);
       this.pace = this.paced ? question.speed : 0;
       this.#options.address.push(this.place);
       this.#connect(0);
@@ -328,12 +344,14 @@ export class Chat {
     this.#pauseAt = this.#paceFrom = undefined;
     this.#question = undefined;
     this.#away = this.#drawn = false;
+    this.#characters = 0;
     this.phase = 'idle';
-    this.id = this.prompt = this.unit = '';
+    this.id = this.prompt = this.unit = this.model = '';
     this.cursor = this.pace = this.cuts = 0;
     this.heldBack = this.stopped = this.reasoned = this.paced = false;
     this.cut = this.end = this.trouble = undefined;
     this.tools = [];
+    this.seams = [];
     this.announcement = '';
   }
 
@@ -404,9 +422,19 @@ export class Chat {
       switch (event.type) {
         case 'text':
           text += event.text;
+          this.#characters += codePoints(event.text);
+          this.#drawn = true;
           break;
         case 'reasoning':
           reasoning += event.text;
+          this.#drawn = true;
+          break;
+        case 'seam':
+          this.#options.answer.append(text);
+          text = '';
+          this.#options.answer.mark();
+          this.seams = [...this.seams, { id: event.id, by: event.by, characters: this.#characters }];
+          this.announcement = `Another answer of the model goes on from event ${event.id}`;
           break;
         case 'session':
           this.unit = event.session.unit ?? this.unit;
@@ -434,7 +462,6 @@ export class Chat {
       this.reasoned = true;
       this.#options.reasoning.append(reasoning);
     }
-    if (text !== '' || reasoning !== '') this.#drawn = true;
     this.cursor = last.id;
     if (last.id > this.#pacer.history) this.#rate.add(events.length, performance.now());
     if (!this.#catchingUp) this.#options.address.update(this.place);
@@ -523,6 +550,7 @@ export class Chat {
     });
     if (generation === this.#generation) {
       this.unit ||= session.unit;
+      this.model = modelOf(session);
       this.prompt = session.metadata?.['prompt'] ?? '';
       this.paced = session.source.type !== 'generate';
     }
@@ -595,4 +623,10 @@ export class Chat {
     this.#asking?.abort();
     this.#asking = undefined;
   }
+}
+
+function codePoints(text: string): number {
+  let n = 0;
+  for (const _ of text) n++;
+  return n;
 }

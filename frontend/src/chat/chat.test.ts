@@ -13,11 +13,16 @@ const question: Question = { prompt: 'hello', model: 'demo', unit: 'token', spee
 
 class Drawing {
   text = '';
+  marks: number[] = []; // lengths of the text before them
   append(text: string): void {
     this.text += text;
   }
+  mark(): void {
+    this.marks.push(this.text.length);
+  }
   clear(): void {
     this.text = '';
+    this.marks = [];
   }
   sync(): void {}
 }
@@ -182,6 +187,79 @@ describe('Chat', () => {
     await tick(500);
     expect(h.chat).toMatchObject({ phase: 'live', cursor: 12, heldBack: false });
     expect(h.answer.text).toBe(text(2, 5) + text(9, 12));
+    expect(h.answer.marks).toEqual([text(2, 5).length]);
+    expect(h.chat.seams).toEqual([{ id: 8, by: 'message', characters: text(2, 5).length }]);
+  });
+
+  test('each seam is told, behind the characters drawn before it, and forgotten with its session', async () => {
+    const seam = (id: number, by: string): string => `id: ${id}\nevent: seam\ndata: {"by":"${by}","offset":99}\n\n`;
+    const h = harness([(l) => l.write(wire(1) + seam(2, 'anew') + wire(3, 'naïve 👩‍👧') + seam(4, 'prefill') + wire(5, '!') + seam(6, 'message') + wireDone(7))]);
+    void h.chat.open({ id: 's1', at: 7, paused: false, pace: 0 });
+    await tick(100);
+    expect(h.chat).toMatchObject({ phase: 'done', cursor: 7 });
+    expect(h.chat.seams).toEqual([
+      { id: 2, by: 'anew', characters: 0 },
+      { id: 4, by: 'prefill', characters: 9 },
+      { id: 6, by: 'message', characters: 10 },
+    ]);
+    expect(h.answer.text).toBe('naïve 👩‍👧!');
+    expect(h.answer.marks).toEqual([0, 11, 12]);
+    h.chat.leave();
+    expect(h.chat.seams).toEqual([]);
+  });
+
+  test('a seam is said aloud', async () => {
+    const h = harness([(l) => l.write(`${wireRange(1, 3)}id: 4\nevent: seam\ndata: {"by":"prefill","offset":4}\n\n`)]);
+    void h.chat.send(question);
+    await tick(100);
+    expect(h.chat).toMatchObject({ phase: 'live', announcement: 'Another answer of the model goes on from event 4' });
+  });
+
+  for (const [source, model] of [
+    [{ type: 'upstream', model: 'aimock/gpt-4o' }, 'aimock/gpt-4o'],
+    [{ type: 'generate' }, 'demo'],
+    [{ type: 'push' }, ''],
+  ] as const) {
+    test(`the model is the session's own: ${source.type}`, async () => {
+      const h = harness([(l) => l.write(wireRange(1, 9))], { source });
+      void h.chat.open({ id: 's1', at: 5, paused: false, pace: 0 });
+      await tick(100);
+      expect(h.chat.model).toBe(model);
+      h.chat.leave();
+      expect(h.chat.model).toBe('');
+      void h.chat.send({ ...question, model: 'gpt-4o' });
+      expect(h.chat.model).toBe('gpt-4o');
+      await tick(100);
+      expect(h.chat.model).toBe(model); // in the server's words
+    });
+  }
+
+  for (const [reason, why] of [
+    ['stop_requested', 'Stop requested.'],
+    ['no_reader', 'Nobody read it.'],
+    ['unread_limit', 'Nobody read it, and the relay lets only so many answers go on unread, each only for so long.'],
+  ] as const) {
+    test(`stopped, because: ${reason}`, async () => {
+      const h = harness([(l) => l.write(`${wireRange(1, 3)}id: 4\nevent: stopped\ndata: {"reason":"${reason}"}\n\n`)]);
+      void h.chat.open({ id: 's1', at: 4, paused: false, pace: 0 });
+      await tick(100);
+      expect(h.chat).toMatchObject({ phase: 'stopped', why, announcement: `Stopped at event 4: ${why}` });
+    });
+  }
+
+  test('only a question that the page has can be asked again', async () => {
+    for (const [metadata, want] of [
+      [{ prompt: 'before' }, true],
+      [undefined, false],
+    ] as const) {
+      const h = harness([(l) => l.write(`${wire(1)}id: 2\nevent: failed\ndata: {"reason":"error"}\n\n`)], { state: 'failed', metadata });
+      void h.chat.open({ id: 's1', at: 2, paused: false, pace: 0 });
+      await tick(100);
+      expect(h.chat).toMatchObject({ phase: 'failed', repeatable: want });
+      void h.chat.send(question);
+      await tick(100);
+      expect(h.chat).toMatchObject({ phase: 'failed', repeatable: true });
+    }
   });
 
   test('tries that fail belong to one cut', async () => {
@@ -422,7 +500,7 @@ function turns(...answers: (Response | undefined)[]): () => Response {
 }
 
 describe('Chat, while the server is restarted', () => {
-  const created = new Response(JSON.stringify({ id: 's1' }), { status: 201 });
+  const created = new Response(JSON.stringify({ id: 's1', source: { type: 'generate' } }), { status: 201 });
 
   for (const [code, status, title] of [
     ['overloaded', 429, 'The server is busy'],
@@ -445,7 +523,7 @@ describe('Chat, while the server is restarted', () => {
       const h: Harness = harness([(l) => l.write(wireRange(1, 9) + wireDone(10))], {}, turns(undefined, created), (url) => {
         if (url !== '/v1/sessions') return undefined;
         const { metadata } = h.calls[0]!.body as { metadata: Record<string, string> };
-        return new Response(JSON.stringify({ sessions: [{ id: 'other', metadata: {} }, ...(found ? [{ id: 's7', metadata }] : [])] }));
+        return new Response(JSON.stringify({ sessions: [{ id: 'other', metadata: {} }, ...(found ? [{ id: 's7', source: { type: 'generate' }, metadata }] : [])] }));
       });
       void h.chat.send(question);
       await tick();

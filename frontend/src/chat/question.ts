@@ -1,6 +1,6 @@
 /** What is asked, and the session that it is asked for with. */
 
-import type { CreateRequest } from '../client/index.ts';
+import type { CreateRequest, Session } from '../client/index.ts';
 
 /** The built-in generator among the models. */
 export const DEMO = 'demo';
@@ -22,6 +22,11 @@ export function request(question: Question, mark: string): CreateRequest {
     return { source: { type: 'generate', prompt: question.prompt }, ...common, ...(question.speed > 0 ? { rate: question.speed } : {}) };
   }
   return { source: { type: 'upstream', model: question.model, messages: [{ role: 'user', content: question.prompt }] }, ...common };
+}
+
+/** The model whose answer a session is, as it is listed; '' of a text that is given or pushed. */
+export function modelOf({ source }: Session): string {
+  return source.type === 'generate' ? DEMO : (source.model ?? '');
 }
 
 /** The beginning of the text that fits into so many bytes of UTF-8. */

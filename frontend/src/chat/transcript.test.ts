@@ -5,6 +5,7 @@ import { Transcript } from './transcript.ts';
 class Node_ {
   data = '';
   hidden = false;
+  className = '';
   children: Node_[] = [];
   attributes: Record<string, string> = {};
   writes = 0;
@@ -62,6 +63,16 @@ test('the text of the element is the text, and so is its attribute', () => {
   expect(transcript.text).toBe(want);
   expect(source()).toBe(want);
   expect(element.children.length).toBeGreaterThan(5);
+});
+
+test('a mark stands between two texts and has none', () => {
+  transcript.append('one ');
+  transcript.mark();
+  transcript.append('two\n');
+  const [block] = element.children;
+  expect(block!.children.map((child) => child.className || child.data)).toEqual(['one ', 'seam', 'two\n']);
+  expect(element.textContent).toBe('one two\n');
+  expect(source()).toBe('one two\n');
 });
 
 test('of a large text the attribute is written now and then, and at last', () => {

@@ -65,6 +65,14 @@ export class Transcript {
     else this.#timer ??= setTimeout(() => this.sync(), LARGE_INTERVAL);
   }
 
+  /** Marks the place behind the text so far, by an element that has none. */
+  mark(): void {
+    const mark = document.createElement('span');
+    mark.className = 'seam';
+    this.#block?.append(mark);
+    this.#node = undefined;
+  }
+
   /** Brings the attribute up to date. */
   sync(): void {
     clearTimeout(this.#timer);

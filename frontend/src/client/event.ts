@@ -71,7 +71,7 @@ export interface TerminalEvent extends Numbered {
   readonly type: 'end';
   readonly outcome: Outcome;
   /**
-   * Such as "stop" or "length"; "no_reader" or "idle" if nobody read it; "restart" of an answer that a
+   * Such as "stop" or "length"; "no_reader", "unread_limit" or "idle" if nobody read it; "restart" of an answer that a
    * restart of the server cut short; '' if none was given.
    */
   readonly reason: string;

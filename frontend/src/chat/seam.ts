@@ -1,0 +1,16 @@
+/** What the page says of a place where two answers of the model are joined. */
+
+export interface Seam {
+  /** The event. */
+  readonly id: number;
+  /** How the model was asked, in the protocol's word. */
+  readonly by: string;
+  /** Code points of the text before it, as drawn. */
+  readonly characters: number;
+}
+
+export function tell({ by, characters }: Seam): string {
+  if (by === 'anew') return 'The model was asked anew, because there was no text yet to go on from.';
+  const said = `The model was asked to go on after ${characters} ${characters === 1 ? 'character' : 'characters'}: what follows is another answer.`;
+  return by === 'message' ? `${said} It was shown the text and asked for the rest, so the join may not be exact.` : said;
+}
