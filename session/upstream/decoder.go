@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"tokenrelay/session"
@@ -35,6 +36,8 @@ type decoder struct {
 	end     func()                      // ends the body that is read
 
 	launch *launch // of the generation that is read; nil once it has told the id, and for others
+
+	reached time.Time // when the answer to the last try began; zero if it has not
 
 	left     bool // yield wants no more
 	dropped  bool // nobody did when the launch told the id
@@ -71,6 +74,7 @@ type callDecoder struct {
 // it. end ends it.
 func (d *decoder) begin(by session.Continuation, end func()) {
 	d.seam, d.end, d.before, d.next = by, end, "", ""
+	d.reached = time.Now()
 	d.texts, d.reasoning, d.calls, d.held = halves{}, halves{}, nil, 0
 	if d.cursor == "" {
 		d.input, d.output = nil, nil

@@ -35,6 +35,9 @@ var (
 	errNoAnswer = errors.New("no answer")
 	// errTruncated reports an answer that ended before its end marker.
 	errTruncated = errors.New("the answer ended before its end marker")
+	// errOutOfReach reports a generation that may live on, where nobody can
+	// attach to it.
+	errOutOfReach = &session.Failure{Code: CodeTruncated, Message: fmt.Sprintf("the provider's stream broke off, and it could not be reached for %v", attachPatience)}
 	// errNotItsJSON reports what cannot be decoded at all.
 	errNotItsJSON = malformed("a chunk that is not JSON of its protocol")
 	// errNegative reports what stands nowhere in an answer.

@@ -33,6 +33,10 @@ const (
 	// maxRetryAfter is the longest wait that a provider can ask for.
 	maxRetryAfter = 30 * time.Second
 
+	// attachPatience is how long a generation that lives on without a connection
+	// is attached to in vain. OpenAI streams one again for about as long.
+	attachPatience = 5 * time.Minute
+
 	// cancelTimeout is how long a provider may take to stop a generation that
 	// lives on without a connection.
 	cancelTimeout = 5 * time.Second
@@ -145,8 +149,10 @@ func (g *generation) run(outer context.Context, q question, cursor string, yield
 // A try that may be made again is.
 func (g *generation) stream(ctx context.Context, q question, d *decoder) error {
 	resumed := d.cursor != "" // of another process
+	var lost time.Time        // since when the provider has been away; zero if it has not
 	for tries, asked := 0, 0; ; tries++ {
 		before := d.cursor
+		d.reached = time.Time{}
 		err := g.try(ctx, q, d)
 
 		// Has it ended?
@@ -161,38 +167,56 @@ func (g *generation) stream(ctx context.Context, q question, d *decoder) error {
 		}
 
 		// Is it gone?
-		if d.cursor != before {
-			tries, resumed = 0, false
+		switch now := time.Now(); {
+		case d.cursor != before:
+			tries, resumed, lost = 0, false, now
+		case lost.IsZero():
+			lost = now
+		case !d.reached.IsZero(): // it was there meanwhile
+			lost = lost.Add(now.Sub(d.reached))
 		}
 		refused, _ := errors.AsType[*refusal](err)
 		if before != "" && refused != nil && refused.gone() {
 			if resumed {
 				return session.ErrNotContinuable
 			}
-			// %v hides the refusal: what clients are told is that the answer broke off.
-			return fmt.Errorf("%w: %v", errTruncated, err)
+			// The refusal is hidden: what clients are told is that the answer broke off.
+			return fmt.Errorf("%w: status %d for what follows", errTruncated, refused.status)
 		}
 
 		// Is it asked for again?
-		retries := g.provider.Limits.Retries
 		failed := refused != nil && refused.status == 0 // the generation itself
-		unknown := d.begun && d.cursor == ""            // where to go on
-		if !passes(err) || tries >= retries || unknown || failed && (d.begun || asked >= retries) {
+		if failed && d.cursor != "" {
+			tries = 0 // they only attached
+		}
+		if failed {
+			tries = max(tries, asked)
+		}
+		attaches := d.cursor != "" && !failed
+		unknown := d.begun && !attaches // where to go on
+		if !passes(err) || unknown || !attaches && tries >= g.provider.Limits.Retries {
 			return err
+		}
+		left := attachPatience - time.Since(lost)
+		if attaches && left <= 0 {
+			return fmt.Errorf("%w: %w", errOutOfReach, err)
 		}
 		d.watch.pause()
 		if failed {
 			d.watch.hold(true)
 			g.cancel(ctx, d.cursor) // after an error event it may go on
 			d.watch.hold(false)
-			d.cursor, tries = "", max(tries, asked)
+			d.cursor = ""
 			asked++
 		}
 		wait := backOff(tries)
 		if refused != nil && refused.after > wait {
-			if wait = refused.after; wait > maxRetryAfter {
+			if wait = refused.after; wait > maxRetryAfter && !attaches {
 				return err
 			}
+		}
+		if attaches {
+			wait = min(wait, left)
 		}
 		g.provider.logger.Info("upstream is asked again", "in", wait, "error", err)
 		if !sleep(ctx, wait) {

@@ -40,7 +40,10 @@ type Limits struct {
 	// Bytes bounds the answer as it comes, with what its protocol adds.
 	Bytes int64
 	// Retries is how often a request is made again whose answer has not begun;
-	// negative for never.
+	// negative for never. It does not bound attaching again to a generation that
+	// lives on without a connection, which costs nothing: that is tried, also
+	// after a restart, for as long as the provider may come back within five
+	// minutes, and within Total.
 	Retries int
 }
 
