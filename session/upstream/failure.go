@@ -2,10 +2,12 @@ package upstream
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -52,6 +54,7 @@ type refusal struct {
 	status  int           // of the answer; 0 if it came within one
 	passing bool          // another try may do better
 	after   time.Duration // that the provider wants to wait before it
+	path    string        // that was asked for, if the status says that it may be a wrong one
 }
 
 func (r *refusal) Error() string { return r.failure.Error() }
@@ -75,15 +78,23 @@ func passes(err error) bool {
 
 // failure says what broke an answer, in words for clients, and no more of them
 // than a frame has room for. What they are not told is logged.
-func (p *provider) failure(err error) error {
+func (p *provider) failure(ctx context.Context, err error) error {
 	if errors.Is(err, session.ErrNotContinuable) {
 		return err
 	}
-	failure := p.told(err)
+	failure := told(err)
+	message := "upstream broke"
+	attributes := reasons(err)
+	if _, refused := errors.AsType[*refusal](err); refused {
+		message = "upstream refused"
+	} else {
+		attributes = append([]any{"code", failure.Code}, attributes...)
+	}
+	p.log(ctx).Warn(message, attributes...)
 	return &session.Failure{Code: failure.Code, Message: shortened(failure.Message)}
 }
 
-func (p *provider) told(err error) *session.Failure {
+func told(err error) *session.Failure {
 	if failure, ok := errors.AsType[*session.Failure](err); ok {
 		return failure
 	}
@@ -91,7 +102,6 @@ func (p *provider) told(err error) *session.Failure {
 		// What a first answer may have, going on from a text may not.
 		return &session.Failure{Code: CodeError, Message: invalid.Error()}
 	}
-	p.logger.Warn("upstream broke", "error", err)
 	switch {
 	case errors.Is(err, errNoAnswer):
 		return &session.Failure{Code: CodeUnreachable, Message: "the provider cannot be reached"}
@@ -99,6 +109,31 @@ func (p *provider) told(err error) *session.Failure {
 		return &session.Failure{Code: CodeTruncated, Message: "the provider's stream ended before its end marker"}
 	}
 	return &session.Failure{Code: CodeError, Message: "the relay could not ask the provider"}
+}
+
+// log returns the logger for what is about the session of ctx.
+func (p *provider) log(ctx context.Context) *slog.Logger {
+	if id, ok := session.IDFrom(ctx); ok {
+		return p.logger.With("session", id)
+	}
+	return p.logger
+}
+
+// reasons are what a log says of err: nothing of a provider's words, which may
+// quote the prompt.
+func reasons(err error) []any {
+	refused, ok := errors.AsType[*refusal](err)
+	if !ok {
+		return []any{"error", shortened(err.Error())}
+	}
+	attributes := []any{"code", refused.failure.Code}
+	if refused.status != 0 {
+		attributes = append(attributes, "status", refused.status)
+	}
+	if refused.path != "" {
+		attributes = append(attributes, "path", refused.path)
+	}
+	return attributes
 }
 
 // shortened is as much of a message as is shown.
@@ -132,6 +167,9 @@ func (p *provider) errorAnswer(response *http.Response) error {
 	told.status, told.kind = status, "" // the status says it better
 	r := refuse(told)
 	r.status, r.after = status, retryAfter(response.Header, time.Now())
+	if status/100 == 3 || status == http.StatusNotFound || status == http.StatusMethodNotAllowed {
+		r.path = response.Request.URL.Path
+	}
 	if r.failure.Code == CodeError || r.failure.Code == CodeOverloaded {
 		r.failure.Message = fmt.Sprintf("%d: %s", status, r.failure.Message)
 	}
@@ -212,6 +250,5 @@ func (p *provider) errorMessage(raw json.RawMessage, otherwise string) errorTold
 	if json.Unmarshal(object.Code, &status) != nil {
 		json.Unmarshal(object.Code, &word)
 	}
-	// It is logged too.
 	return errorTold{message: shortened(message), kind: object.Type + " " + word, status: int(status)}
 }

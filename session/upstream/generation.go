@@ -139,7 +139,7 @@ func (g *generation) run(outer context.Context, q question, cursor string, yield
 	}
 	if err != nil && !d.left {
 		if ended == nil {
-			err = g.provider.failure(err)
+			err = g.provider.failure(outer, err)
 		}
 		yield(session.Delta{}, err)
 	}
@@ -218,7 +218,7 @@ func (g *generation) stream(ctx context.Context, q question, d *decoder) error {
 		if attaches {
 			wait = min(wait, left)
 		}
-		g.provider.logger.Info("upstream is asked again", "in", wait, "error", err)
+		g.provider.log(ctx).Info("upstream is asked again", append([]any{"in", wait}, reasons(err)...)...)
 		if !sleep(ctx, wait) {
 			return err
 		}
@@ -265,7 +265,7 @@ func (g *generation) try(ctx context.Context, q question, d *decoder) error {
 	d.launch = nil
 	if p.Background && d.cursor == "" {
 		d.launch, request = newLaunch(ctx, request)
-		defer d.launch.close(p.logger)
+		defer d.launch.close(p.log(ctx))
 	} else {
 		request = request.WithContext(ctx)
 	}
@@ -358,7 +358,7 @@ func (g *generation) cancel(ctx context.Context, cursor string) {
 		err = g.provider.post(ctx, path)
 	}
 	if err != nil {
-		g.provider.logger.Warn("upstream may not have stopped", "error", err)
+		g.provider.log(ctx).Warn("upstream may not have stopped", reasons(err)...)
 	}
 }
 

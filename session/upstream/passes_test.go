@@ -34,12 +34,12 @@ func TestPasses(t *testing.T) {
 		{"line too long", bufio.ErrTooLong, false, CodeError},
 		{"context", context.Canceled, false, CodeError},
 	} {
-		failure, _ := errors.AsType[*session.Failure](p.failure(test.err))
+		failure, _ := errors.AsType[*session.Failure](p.failure(t.Context(), test.err))
 		if passes(test.err) != test.want || failure == nil || failure.Code != test.code || failure.Message == "" {
 			t.Errorf("%s: passes %v, told as %+v; want %v and %s", test.name, passes(test.err), failure, test.want, test.code)
 		}
 	}
-	if passes(session.ErrNotContinuable) || p.failure(session.ErrNotContinuable) != session.ErrNotContinuable {
+	if passes(session.ErrNotContinuable) || p.failure(t.Context(), session.ErrNotContinuable) != session.ErrNotContinuable {
 		t.Error("a source that cannot be continued says so")
 	}
 }
