@@ -83,7 +83,8 @@ type anthropicEvent struct {
 		Arguments  json.RawMessage `json:"partial_json"`
 		StopReason string          `json:"stop_reason"`
 	} `json:"delta"`
-	Usage anthropicUsage `json:"usage"`
+	Usage anthropicUsage  `json:"usage"`
+	Error json.RawMessage `json:"error"`
 }
 
 // An anthropicUsage is what was counted so far. The prompt is in three parts.
@@ -132,6 +133,7 @@ var anthropicReasons = map[string]string{
 type anthropicStream struct {
 	*decoder
 	counted anthropicUsage
+	typed   bool         // there was an event with a type
 	tools   map[int]bool // content blocks that call a tool of the client; true once they have arguments
 }
 
@@ -141,10 +143,7 @@ func (anthropic) read(body io.Reader, d *decoder) error {
 		if err != nil {
 			return err
 		}
-		if event.Name == "error" {
-			return d.failure(json.RawMessage(event.Data))
-		}
-		if whole, err := s.event(event.Data); err != nil || whole || d.left {
+		if whole, err := s.event(event); err != nil || whole || d.left {
 			return err
 		}
 	}
@@ -152,12 +151,18 @@ func (anthropic) read(body io.Reader, d *decoder) error {
 }
 
 // event reports whether the answer has come to its end.
-func (s *anthropicStream) event(data string) (whole bool, err error) {
+func (s *anthropicStream) event(e Event) (whole bool, err error) {
+	if e.Name == "error" {
+		return false, s.failure(json.RawMessage(e.Data))
+	}
 	var event anthropicEvent
-	if err := decodeEvent([]byte(data), &event); err != nil {
+	if err := decodeEvent([]byte(e.Data), &event); err != nil {
 		return false, err
 	}
-	switch event.Type {
+	kind := cmp.Or(event.Type, e.Name)
+	untyped := kind == "" && !s.typed
+	s.typed = !untyped
+	switch kind {
 	case "message_start":
 		s.counted = event.Message.Usage
 		s.usage(s.counted.prompt(), nil) // of the output there is nothing yet
@@ -184,7 +189,14 @@ func (s *anthropicStream) event(data string) (whole bool, err error) {
 		s.finish()
 		return true, nil
 	case "error":
-		err = s.failure(json.RawMessage(data))
+		err = s.failure(json.RawMessage(e.Data))
+	case "":
+		switch {
+		case filled(event.Error):
+			err = s.failure(json.RawMessage(e.Data))
+		case untyped:
+			err = errUntyped
+		}
 	}
 	return false, err
 }

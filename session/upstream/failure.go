@@ -42,6 +42,8 @@ var (
 	errOutOfReach = &session.Failure{Code: CodeTruncated, Message: fmt.Sprintf("the provider's stream broke off, and it could not be reached for %v", attachPatience)}
 	// errNotItsJSON reports what cannot be decoded at all.
 	errNotItsJSON = malformed("a chunk that is not JSON of its protocol")
+	// errUntyped reports a stream that begins as only another protocol's does.
+	errUntyped = malformed("an event without a type: is its protocol chat?")
 	// errNegative reports what stands nowhere in an answer.
 	errNegative = malformed("an index that is negative")
 	// errManyCalls reports more than anybody could use.
@@ -170,7 +172,7 @@ func (p *provider) errorAnswer(response *http.Response) error {
 	if status/100 == 3 || status == http.StatusNotFound || status == http.StatusMethodNotAllowed {
 		r.path = response.Request.URL.Path
 	}
-	if r.failure.Code == CodeError || r.failure.Code == CodeOverloaded {
+	if r.failure.Code == CodeError || r.failure.Code == CodeOverloaded || status == http.StatusForbidden {
 		r.failure.Message = fmt.Sprintf("%d: %s", status, r.failure.Message)
 	}
 	return r
@@ -190,9 +192,11 @@ func refuse(t errorTold) *refusal {
 	switch {
 	case is(http.StatusTooManyRequests, "rate_limit"):
 		r.failure.Code, r.passing = CodeRateLimited, true
-	case is(http.StatusUnauthorized, "authentication_error", "invalid_api_key"), is(http.StatusForbidden, "permission_error"):
+	case is(http.StatusUnauthorized, "authentication_error", "invalid_api_key"):
 		// Providers repeat parts of the key.
 		r.failure.Code, r.failure.Message = CodeUnauthorized, "the provider refused the relay's key"
+	case is(http.StatusForbidden, "permission_error"): // the key is known, but not for all
+		r.failure.Code = CodeUnauthorized
 	case is(http.StatusServiceUnavailable, "overloaded"), is(statusOverloaded):
 		r.failure.Code, r.passing = CodeOverloaded, true
 	default:

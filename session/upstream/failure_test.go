@@ -26,7 +26,9 @@ func TestAnswers(t *testing.T) {
 		{"429 without a body", status(429, ""), "failure upstream_rate_limited: Too Many Requests"},
 		{"429 with the key", status(429, leak), "failure upstream_rate_limited: you sent …"},
 		{"401", status(401, leak), "failure upstream_unauthorized: the provider refused the relay's key"},
-		{"403", status(403, leak), "failure upstream_unauthorized: the provider refused the relay's key"},
+		{"403", status(403, leak), "failure upstream_unauthorized: 403: you sent …"},
+		{"403 without words", status(403, ""), "failure upstream_unauthorized: 403: Forbidden"},
+		{"error event of a permission", answer(stream(`{"error":{"type":"permission_error","message":"no `+testKey+`"}}`), false), "failure upstream_unauthorized: no …"},
 		{"404", status(404, `{"error":{"message":"no model m"}}`), "failure upstream_error: 404: no model m"},
 		{"400 with a string", status(400, `{"error":"bad"}`), "failure upstream_error: 400: bad"},
 		{"500", status(500, "<html>"+secret), "failure upstream_error: 500: Internal Server Error"},
@@ -38,9 +40,9 @@ func TestAnswers(t *testing.T) {
 		{"307", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/v2/chat/completions", http.StatusTemporaryRedirect)
 		}, "failure upstream_error: 307: Temporary Redirect"},
-		{"JSON instead of a stream", typed("application/json", `{"choices":[]}`), `failure upstream_malformed: the provider answered with "application/json" instead of a stream`},
-		{"page instead of a stream", typed("text/html; charset=utf-8", secret), `failure upstream_malformed: the provider answered with "text/html" instead of a stream`},
-		{"no type", typed("", whole), `failure upstream_malformed: the provider answered with "" instead of a stream`},
+		{"JSON instead of a stream", typed("application/json", `{"choices":[]}`), `failure upstream_malformed: the provider answered with "application/json" where "text/event-stream" was expected: is its protocol chat?`},
+		{"page instead of a stream", typed("text/html; charset=utf-8", secret), `failure upstream_malformed: the provider answered with "text/html" where "text/event-stream" was expected: is its protocol chat?`},
+		{"no type", typed("", whole), `failure upstream_malformed: the provider answered with "" where "text/event-stream" was expected: is its protocol chat?`},
 		{"type in capitals", typed("Text/Event-Stream", stream(stop)), "finish stop"},
 		{"no answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "failure upstream_unreachable: the provider cannot be reached"},
 	} {

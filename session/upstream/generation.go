@@ -280,7 +280,7 @@ func (g *generation) try(ctx context.Context, q question, d *decoder) error {
 		return p.errorAnswer(response)
 	}
 	if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != p.protocol.mediaType() {
-		return &session.Failure{Code: CodeMalformed, Message: fmt.Sprintf("the provider answered with %q instead of a stream", kind)}
+		return &session.Failure{Code: CodeMalformed, Message: fmt.Sprintf("the provider answered with %q where %q was expected: is its protocol %s?", kind, p.protocol.mediaType(), p.Protocol)}
 	}
 	d.begin(q.by, func() { response.Body.Close() })
 	err = p.protocol.read(&limitedBody{body: response.Body, read: &d.bytes, most: p.Limits.Bytes}, d)

@@ -80,7 +80,7 @@ func TestOllamaStream(t *testing.T) {
 		{name: "long line", body: linesOf(ollamaText(`"` + strings.Repeat("x", 5<<20) + `"`)), want: []string{"failure upstream_malformed: the provider sent an event of more than 4194304 bytes"}},
 	})
 	testStreams(t, upstream.Ollama, "application/json", []streamTest{
-		{name: "no lines", body: wholeOllama, want: []string{`failure upstream_malformed: the provider answered with "application/json" instead of a stream`}},
+		{name: "no lines", body: wholeOllama, want: []string{`failure upstream_malformed: the provider answered with "application/json" where "application/x-ndjson" was expected: is its protocol ollama?`}},
 	})
 }
 

@@ -128,6 +128,7 @@ type responsesStream struct {
 	cursors bool   // are given, if the provider numbers its events
 	id      string // of the response, once known
 	after   int64  // number behind which the cursor stands; -1 from the start
+	typed   bool   // there was an event with a type
 	over    bool   // the terminal event has come
 
 	called bool
@@ -210,7 +211,12 @@ func (s *responsesStream) event(event Event) error {
 			return errNotItsJSON
 		}
 	}
-	if take == nil {
+	untyped := kind == "" && !s.typed
+	s.typed = !untyped
+	switch {
+	case untyped:
+		return errUntyped
+	case take == nil:
 		return nil
 	}
 	s.at(s.place(e.Number))

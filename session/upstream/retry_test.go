@@ -101,10 +101,10 @@ func TestRetries(t *testing.T) {
 
 		{"400", []http.HandlerFunc{status(400, ""), ok}, []string{"failure upstream_error: 400: Bad Request"}, nil, ""},
 		{"401", []http.HandlerFunc{status(401, ""), ok}, []string{"failure upstream_unauthorized: the provider refused the relay's key"}, nil, ""},
-		{"403", []http.HandlerFunc{status(403, ""), ok}, []string{"failure upstream_unauthorized: the provider refused the relay's key"}, nil, ""},
+		{"403", []http.HandlerFunc{status(403, ""), ok}, []string{"failure upstream_unauthorized: 403: Forbidden"}, nil, ""},
 		{"404", []http.HandlerFunc{status(404, ""), ok}, []string{"failure upstream_error: 404: Not Found"}, nil, ""},
 		{"422", []http.HandlerFunc{status(422, ""), ok}, []string{"failure upstream_error: 422: Unprocessable Entity"}, nil, ""},
-		{"no stream", []http.HandlerFunc{answerAs("text/html", whole, false), ok}, []string{`failure upstream_malformed: the provider answered with "text/html" instead of a stream`}, nil, ""},
+		{"no stream", []http.HandlerFunc{answerAs("text/html", whole, false), ok}, []string{`failure upstream_malformed: the provider answered with "text/html" where "text/event-stream" was expected: is its protocol chat?`}, nil, ""},
 		{"no JSON", []http.HandlerFunc{answer(stream("{"), false), ok}, []string{notJSON}, nil, ""},
 
 		{"cut after text", []http.HandlerFunc{answer(stream(content(`"a"`)), true), ok}, []string{"text a", truncated}, nil, ""},

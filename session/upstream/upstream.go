@@ -24,7 +24,7 @@ import (
 // Codes of the failures that an upstream session can end with.
 const (
 	CodeUnreachable  = "upstream_unreachable"  // no connection, or none that lasted until an answer
-	CodeUnauthorized = "upstream_unauthorized" // the relay's key was refused
+	CodeUnauthorized = "upstream_unauthorized" // the relay's key was refused, or is not for this
 	CodeRateLimited  = "upstream_rate_limited" // the provider says: too much
 	CodeOverloaded   = "upstream_overloaded"   // the provider says that it is at its limit
 	CodeError        = "upstream_error"        // the provider says that it failed
