@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
@@ -111,10 +109,10 @@ func readConfig(r io.Reader) (file configFile, err error) {
 	if err != nil {
 		return file, err
 	}
-	if err := yaml.Unmarshal(text, &file.values); err != nil {
-		return file, err
-	}
 	if file.tree, err = parser.ParseBytes(text, 0); err != nil {
+		if first, _, _ := strings.Cut(err.Error(), "\n"); strings.Contains(first, "\t") || strings.Contains(first, "tab character") {
+			err = fmt.Errorf("%w\nYAML is indented by spaces, not by tabs", err)
+		}
 		return file, err
 	}
 	documents := 0
@@ -125,8 +123,13 @@ func readConfig(r io.Reader) (file configFile, err error) {
 		if documents++; documents > 1 { // only the first was read
 			return file, fmt.Errorf("the configuration file has more than one document%s", lineOf(document.Body))
 		}
+		switch document.Body.(type) {
+		case *ast.SequenceNode, ast.ScalarNode:
+			return file, fmt.Errorf("the configuration file wants keys with their values, as in listen: 127.0.0.1:8080%s", lineOf(document.Body))
+		}
 	}
-	return file, nil
+	err = yaml.Unmarshal(text, &file.values)
+	return file, err
 }
 
 // lineOf tells the line of a node; it is empty if that is not known.
@@ -169,7 +172,11 @@ func (c configFile) Validate(app *kong.Application) error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.values)) {
 		if !known[key] {
-			return fmt.Errorf("the configuration file has an unknown key %q%s", key, c.at(key))
+			err := fmt.Errorf("the configuration file has an unknown key %q%s", key, c.at(key))
+			if near := nearest(key, known); near != "" {
+				err = fmt.Errorf("%w: did you mean %s?", err, near)
+			}
+			return err
 		}
 	}
 	return nil
@@ -191,48 +198,20 @@ func (c configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 		c.serve.upstreamLine = c.upstreamLine
 		return c.upstreamsOf(value)
 	}
-	if err := fits(flag.Target.Type(), value); err != nil {
-		return nil, fmt.Errorf("%s: %w%s", key, err, c.at(key))
+	var words []string
+	if flag.Enum != "" {
+		words = flag.EnumSlice()
+	}
+	if err := fits(flag.Target.Type(), words, value); err != nil {
+		if _, isMap := value.(map[string]any); isMap && key == "on_no_reader" { // as a session has it
+			return nil, fmt.Errorf("%s wants one of %s; on_no_reader_after is a key of its own%s", key, strings.Join(words, ", "), c.at(key))
+		}
+		return nil, fmt.Errorf("%s %w%s", key, err, c.at(key))
+	}
+	if isNumber(value) {
+		return fmt.Sprint(value), nil // whatever reads it takes text
 	}
 	return value, nil
-}
-
-// fits refuses a value that kong would refuse in words of its own, or take for
-// another: a number without a unit for nanoseconds, half a number for a whole.
-func fits(target reflect.Type, value any) error {
-	_, text := value.(string)
-	list, isList := value.([]any)
-	whole := false
-	switch value.(type) {
-	case int, int64, uint64:
-		whole = true
-	}
-	_, fraction := value.(float64)
-	switch {
-	case target == reflect.TypeFor[time.Duration]():
-		if whole || fraction {
-			return fmt.Errorf("%v needs a unit, as in 10s", value)
-		}
-		if !text {
-			return fmt.Errorf("must be a duration with its unit, such as 90s, not %s", shown(value))
-		}
-	case target.Kind() == reflect.Slice:
-		for _, element := range list {
-			if _, text := element.(string); !text {
-				return fmt.Errorf("must be a list of text, not of %s", shown(element))
-			}
-		}
-		if !text && !isList {
-			return fmt.Errorf("must be a list of text, not %s", shown(value))
-		}
-	case target != reflect.TypeFor[slog.Level]() && target.Kind() != reflect.String:
-		if !whole && !text { // which may be a number too
-			return fmt.Errorf("must be a whole number, not %s", shown(value))
-		}
-	case !text:
-		return fmt.Errorf("must be text, not %s", shown(value))
-	}
-	return nil
 }
 
 func keyOf(f *kong.Flag) string { return strings.ReplaceAll(f.Name, "-", "_") }

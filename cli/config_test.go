@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -102,8 +101,8 @@ func TestEveryOption(t *testing.T) {
 		reflect.TypeFor[string]():                 {"host:1", "host:1"},
 		reflect.TypeFor[time.Duration]():          {"90s", "1m30s"},
 		reflect.TypeFor[int]():                    {"77", "77"},
-		reflect.TypeFor[int64]():                  {"77", "77"},
-		reflect.TypeFor[slog.Level]():             {"warn", "WARN"},
+		reflect.TypeFor[byteSize]():               {"3MiB", "3145728"},
+		reflect.TypeFor[logLevel]():               {"warn", "WARN"},
 		reflect.TypeFor[session.Level]():          {"process", "process"},
 		reflect.TypeFor[session.NoReaderPolicy](): {"stop", "stop"},
 		reflect.TypeFor[upstreamFlags]():          {"name=a,base_url=http://a.test,model=m,model=n", "[{name: a, base_url: http://a.test, model: [m, n]}]"},
@@ -153,6 +152,23 @@ func TestEveryOption(t *testing.T) {
 	}
 }
 
+func TestByteSize(t *testing.T) {
+	for text, want := range map[string]byteSize{
+		"0": 0, "1": 1, "-7": -7, "64KiB": 1 << 16, "1 MiB": 1 << 20, "256MiB": 1 << 28, "1GiB": 1 << 30, "2TiB": 1 << 41, "9223372036854775807": 1<<63 - 1,
+	} {
+		var got byteSize
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
+			t.Errorf("%q is %d, error %v, want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "MiB", "1.5MiB", "1MB", "1mib", "1M", "0x10", "8388608TiB", "-9000000TiB", "1MiBKiB", "9223372036854775808"} {
+		var got byteSize
+		if err := got.UnmarshalText([]byte(text)); err == nil || got != 0 {
+			t.Errorf("%q is %d, error %v, want an error", text, got, err)
+		}
+	}
+}
+
 // kebab makes a flag's name of its field's.
 func kebab(name string) string {
 	var out strings.Builder
@@ -183,30 +199,45 @@ func TestBadOptions(t *testing.T) {
 		{"seed of a model", []string{"ask", "x", "--model=a/m", "--seed=0"}, nil, "", "only the demo generator has --seed"},
 		{"length of a model", []string{"ask", "x", "--model=a/m", "--length=9"}, nil, "", "only the demo generator has --length"},
 		{"duration without unit", []string{"serve", "--keep-alive=10"}, nil, "", "--keep-alive"},
-		{"duration without unit in the file", []string{"serve"}, nil, "keep_alive: 10", "keep_alive: 10 needs a unit, as in 10s (line 1)"},
-		{"list for a duration", []string{"serve"}, nil, "\nkeep_alive: [1]", "keep_alive: must be a duration with its unit, such as 90s, not a list (line 2)"},
-		{"half a number", []string{"serve"}, nil, "max_sessions: 1.5", "max_sessions: must be a whole number, not 1.5 (line 1)"},
-		{"list for a number", []string{"serve"}, nil, "max_body: [1]", "max_body: must be a whole number, not a list (line 1)"},
-		{"list for a text", []string{"serve"}, nil, "listen: [a]", "listen: must be text, not a list (line 1)"},
-		{"number for a text", []string{"serve"}, nil, "data: 7", "data: must be text, not 7 (line 1)"},
-		{"map for a word", []string{"serve"}, nil, "durability: {a: 1}", "durability: must be text, not a map (line 1)"},
-		{"number for a level", []string{"serve"}, nil, "log_level: 3", "log_level: must be text, not 3 (line 1)"},
-		{"number for a list", []string{"serve"}, nil, "allow_host: 7", "allow_host: must be a list of text, not 7 (line 1)"},
-		{"list of numbers", []string{"serve"}, nil, "allow_host: [a, 7]", "allow_host: must be a list of text, not of 7 (line 1)"},
+		{"duration without unit in the file", []string{"serve"}, nil, "keep_alive: 10", "keep_alive wants a duration with its unit, such as 90s, not 10 (line 1)"},
+		{"duration in words", []string{"serve"}, nil, "keep_alive: soon", `keep_alive wants a duration with its unit, such as 90s, not "soon" (line 1)`},
+		{"list for a duration", []string{"serve"}, nil, "\nkeep_alive: [1]", "keep_alive wants a duration with its unit, such as 90s, not a list (line 2)"},
+		{"half a number", []string{"serve"}, nil, "max_sessions: 1.5", "max_sessions wants a whole number, not 1.5 (line 1)"},
+		{"no number", []string{"serve"}, nil, "max_sessions: many", `max_sessions wants a whole number, not "many" (line 1)`},
+		{"truth for a number", []string{"serve"}, nil, "max_sessions: true", "max_sessions wants a whole number, not true (line 1)"},
+		{"number beyond all", []string{"serve"}, nil, "max_sessions: 9223372036854775808", "max_sessions wants a whole number, not 9223372036854775808 (line 1)"},
+		{"time for a number", []string{"serve"}, nil, "max_sessions: !!timestamp 2020-01-01", "max_sessions wants a whole number, not that (line 1)"},
+		{"list for bytes", []string{"serve"}, nil, "max_body: [1]", "max_body wants bytes, as in 1048576, 64KiB, 1MiB or 1GiB, not a list (line 1)"},
+		{"bytes in another unit", []string{"serve"}, nil, "max_body: 1MB", `max_body wants bytes, as in 1048576, 64KiB, 1MiB or 1GiB, not "1MB" (line 1)`},
+		{"bytes beyond all", []string{"serve"}, nil, "max_body: 8388608TiB", `max_body wants bytes, as in 1048576, 64KiB, 1MiB or 1GiB, not "8388608TiB" (line 1)`},
+		{"list for a text", []string{"serve"}, nil, "listen: [a]", "listen wants text, not a list (line 1)"},
+		{"number for a text", []string{"serve"}, nil, "data: 7", "data wants text, not 7 (line 1)"},
+		{"map for a word", []string{"serve"}, nil, "durability: {a: 1}", "durability wants one of power, process, memory, not a map (line 1)"},
+		{"another word", []string{"serve"}, nil, "durability: fast", `durability wants one of power, process, memory, not "fast" (line 1)`},
+		{"map for a policy", []string{"serve"}, nil, "on_no_reader: {policy: pause}", "on_no_reader wants one of continue, pause, stop; on_no_reader_after is a key of its own (line 1)"},
+		{"number for a level", []string{"serve"}, nil, "log_level: 3", "log_level wants one of debug, info, warn, error, not 3 (line 1)"},
+		{"level in the file", []string{"serve"}, nil, "log_level: loud", `log_level wants one of debug, info, warn, error, not "loud" (line 1)`},
+		{"number for a list", []string{"serve"}, nil, "allow_host: 7", "allow_host wants a list of text, not 7 (line 1)"},
+		{"list of numbers", []string{"serve"}, nil, "allow_host: [a, 7]", "allow_host wants a list of text, not of 7 (line 1)"},
+		{"map for a list", []string{"serve"}, nil, "allow_host: {a: b}", "allow_host wants a list of text, not a map (line 1)"},
+		{"tabs", []string{"serve"}, nil, "upstream:\n\t- name: a", "YAML is indented by spaces, not by tabs"},
+		{"tab before a key", []string{"serve"}, nil, "\tlisten: a:1", "YAML is indented by spaces, not by tabs"},
+		{"word for a file", []string{"serve"}, nil, "\nlisten", "the configuration file wants keys with their values, as in listen: 127.0.0.1:8080 (line 2)"},
 		{"second document", []string{"serve"}, nil, "listen: a:1\n---\ndata: x\n", "the configuration file has more than one document (line 3)"},
 		{"zero", []string{"serve", "--retry=0s"}, nil, "", "--retry must be more than 0"},
 		{"negative", []string{"serve", "--max-sessions=-1"}, nil, "", "--max-sessions must be more than 0"},
 		{"zero in the file", []string{"serve"}, nil, "max_hold: 0", "--max-hold must be more than 0"},
-		{"not a number", []string{"serve"}, nil, "max_sessions: many", "--max-sessions"},
 		{"not a number in a variable", []string{"serve"}, map[string]string{"TOKENRELAY_MAX_BODY": "big"}, "", "TOKENRELAY_MAX_BODY"},
-		{"level", []string{"serve", "--log-level=loud"}, nil, "", "--log-level"},
+		{"level", []string{"serve", "--log-level=loud"}, nil, "", `--log-level: wants one of debug, info, warn, error, not "loud"`},
 		{"origin", []string{"serve", "--allow-origin=example.com"}, nil, "", "--allow-origin"},
-		{"unknown key", []string{"serve"}, nil, "lisen: x", `unknown key "lisen" (line 1)`},
-		{"key with dashes", []string{"serve"}, nil, "keep-alive: 1s", `unknown key "keep-alive"`},
+		{"unknown key", []string{"serve"}, nil, "lisen: x", `unknown key "lisen" (line 1): did you mean listen?`},
+		{"key with dashes", []string{"serve"}, nil, "keep-alive: 1s", `unknown key "keep-alive" (line 1): did you mean keep_alive?`},
+		{"key with an s", []string{"serve"}, nil, "upstreams: []", `unknown key "upstreams" (line 1): did you mean upstream?`},
+		{"key like no other", []string{"serve"}, nil, "x: 1", "unknown key \"x\" (line 1)\n"},
 		{"file in the file", []string{"serve"}, nil, "config: x", `unknown key "config"`},
 		{"key of another command", []string{"serve"}, nil, "after: 1", `unknown key "after"`},
 		{"key twice", []string{"serve"}, nil, "listen: a:1\nlisten: b:1", `[2:1] mapping key "listen" already defined`},
-		{"no map", []string{"serve"}, nil, "\n[1]", "[2:1] "},
+		{"no map", []string{"serve"}, nil, "\n[1]", "the configuration file wants keys with their values, as in listen: 127.0.0.1:8080 (line 2)"},
 		{"no YAML", []string{"serve"}, nil, "# so\n\na: [", "[3:4] "},
 		{"no file", []string{"serve", "--config=/nonexistent/relay.yaml"}, nil, "", "/nonexistent/relay.yaml"},
 		{"policy", []string{"serve", "--on-no-reader=wait"}, nil, "", "--on-no-reader"},

@@ -238,6 +238,8 @@ func (t *typist) failure() error {
 		return fmt.Errorf("the session %s: %s (%s)", verb, t.end.Error.Message, t.end.Error.Code)
 	case t.end.Reason == session.ReasonNoReader:
 		return fmt.Errorf("the session was stopped: nobody read it (%s)", t.end.Reason)
+	case t.end.Reason == session.ReasonUnread:
+		return fmt.Errorf("the session was stopped: nobody read it, and the relay lets no more go on so, or no longer (%s)", t.end.Reason)
 	case t.end.Reason == session.ReasonIdle:
 		return fmt.Errorf("the session was stopped: nobody read it, and nothing came (%s)", t.end.Reason)
 	}

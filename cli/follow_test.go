@@ -135,6 +135,7 @@ func TestOutcome(t *testing.T) {
 		{"finished", end("done", `{"reason":"finish"}`), "<nil>"},
 		{"stopped", end("stopped", `{"reason":"stop_requested"}`), "the session ended: stopped (stop_requested)"},
 		{"stopped unread", end("stopped", `{"reason":"no_reader"}`), "the session was stopped: nobody read it (no_reader)"},
+		{"stopped at a limit", end("stopped", `{"reason":"unread_limit"}`), "the session was stopped: nobody read it, and the relay lets no more go on so, or no longer (unread_limit)"},
 		{"stopped idle", end("stopped", `{"reason":"idle"}`), "the session was stopped: nobody read it, and nothing came (idle)"},
 		{"interrupted", end("interrupted", `{"reason":"restart"}`), "the session ended: interrupted (restart)"},
 		{"failed", end("failed", `{"reason":"error","error":{"code":"c","message":"m"}}`), "the session failed: m (c)"},

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os/signal"
 	"time"
 
@@ -31,9 +32,9 @@ type serveCommand struct {
 	Retain          time.Duration `default:"24h" group:"Sessions" help:"How long an ended session stays readable, and the most that a session can ask for."`
 	MaxSessions     int           `default:"10000" group:"Sessions" help:"How many sessions there may be that have not ended."`
 	MaxReaders      int           `default:"20000" group:"Sessions" help:"How many readers all sessions may have together."`
-	MaxSessionBytes int64         `default:"16777216" group:"Sessions" help:"Bound of one session's events, in bytes; one that reaches it ends as failed."`
-	MaxTotalBytes   int64         `default:"1073741824" group:"Sessions" help:"Bound of what all sessions keep together, in bytes of events and of what they were created with. Before it is reached ended sessions are removed, those first that ended first."`
-	MaxLog          int           `default:"65536" group:"Sessions" help:"How much of one session's events stays in memory, in bytes, up to twice as much at times. Readers that are further behind read from --data."`
+	MaxSessionBytes byteSize      `default:"16MiB" group:"Sessions" help:"Bound of one session's events, in bytes; one that reaches it ends as failed."`
+	MaxTotalBytes   byteSize      `default:"1GiB" group:"Sessions" help:"Bound of what all sessions keep together, in bytes of events and of what they were created with. Before it is reached ended sessions are removed, those first that ended first."`
+	MaxLog          byteSize      `default:"64KiB" group:"Sessions" help:"How much of one session's events stays in memory, in bytes, up to twice as much at times. Readers that are further behind read from --data."`
 
 	OnNoReader      session.NoReaderPolicy `default:"continue" enum:"continue,pause,stop" group:"Sessions that nobody reads" help:"What becomes of a session that nobody reads, unless its creator said: it goes on (continue), is paused until somebody reads (pause), or ends (stop)."`
 	OnNoReaderAfter time.Duration          `default:"5m" group:"Sessions that nobody reads" help:"How long nobody must have read it, up to 24h, unless its creator said."`
@@ -47,16 +48,16 @@ type serveCommand struct {
 	UpstreamFirstToken time.Duration `default:"5m" group:"Upstreams" help:"How long an answer may take to have its first token."`
 	UpstreamIdle       time.Duration `default:"2m" group:"Upstreams" help:"How long there may be no token after another. What an upstream sends to keep the connection alive is none."`
 	UpstreamTotal      time.Duration `default:"1h" group:"Upstreams" help:"How long an answer may take in all. This and the limits above stand still while the session is paused."`
-	UpstreamMaxBytes   int64         `default:"268435456" group:"Upstreams" help:"Bound of an answer as it comes, in bytes."`
+	UpstreamMaxBytes   byteSize      `default:"256MiB" group:"Upstreams" help:"Bound of an answer as it comes, in bytes."`
 	UpstreamRetries    int           `default:"2" group:"Upstreams" help:"How often an upstream is asked again when it refuses for the moment, or the connection breaks, before the answer's first token; 0 for never."`
-	MaxHold            int           `default:"1048576" group:"Upstreams" help:"How much of an upstream is read on while its session is paused, in bytes of memory, some 130 a token."`
-	MaxTotalHold       int64         `default:"268435456" group:"Upstreams" help:"How much of all upstreams together is read on, in bytes of memory. Beyond it each is read on by one piece."`
+	MaxHold            byteSize      `default:"1MiB" group:"Upstreams" help:"How much of an upstream is read on while its session is paused, in bytes of memory, some 130 a token."`
+	MaxTotalHold       byteSize      `default:"256MiB" group:"Upstreams" help:"How much of all upstreams together is read on, in bytes of memory. Beyond it each is read on by one piece."`
 
-	MaxBody      int64         `default:"4194304" group:"Connections" help:"Bound of a request's body, in bytes."`
+	MaxBody      byteSize      `default:"4MiB" group:"Connections" help:"Bound of a request's body, in bytes."`
 	KeepAlive    time.Duration `default:"15s" group:"Connections" help:"How long a stream may be silent before a keep-alive is sent."`
 	Retry        time.Duration `default:"1s" group:"Connections" help:"How long EventSource is told to wait before it reconnects."`
 	WriteTimeout time.Duration `default:"30s" group:"Connections" help:"How long one write to a reader may take before the reader is given up."`
-	SocketBuffer int           `default:"65536" group:"Connections" help:"How much of a stream the kernel may hold for one reader, in bytes."`
+	SocketBuffer byteSize      `default:"64KiB" group:"Connections" help:"How much of a stream the kernel may hold for one reader, in bytes."`
 	Drain        time.Duration `default:"10s" group:"Connections" help:"How long streams may go on once the server is told to end; a second signal ends it at once."`
 	AllowHost    []string      `placeholder:"NAME" group:"Connections" help:"Name under which the relay may be addressed, beside localhost and IP addresses; * for any, which is the default when it listens beyond loopback."`
 	AllowOrigin  []string      `placeholder:"URL" group:"Connections" help:"Origin other than the relay's own whose pages may use the API, such as https://app.example.com."`
@@ -65,7 +66,7 @@ type serveCommand struct {
 	// file; nil if they are not from there.
 	upstreamLine func(index int, key string) string
 
-	LogLevel slog.Level `default:"info" help:"Least level that is logged: debug, info, warn or error."`
+	LogLevel logLevel `default:"info" help:"Least level that is logged: debug, info, warn or error."`
 }
 
 // Validate checks what no other package would, and what would not name the
@@ -76,12 +77,12 @@ func (c *serveCommand) Validate() error {
 		value int64
 	}{
 		{"retain", int64(c.Retain)}, {"max-sessions", int64(c.MaxSessions)}, {"max-readers", int64(c.MaxReaders)},
-		{"max-session-bytes", c.MaxSessionBytes}, {"max-total-bytes", c.MaxTotalBytes}, {"max-hold", int64(c.MaxHold)}, {"max-total-hold", c.MaxTotalHold}, {"max-log", int64(c.MaxLog)},
+		{"max-session-bytes", int64(c.MaxSessionBytes)}, {"max-total-bytes", int64(c.MaxTotalBytes)}, {"max-hold", int64(c.MaxHold)}, {"max-total-hold", int64(c.MaxTotalHold)}, {"max-log", int64(c.MaxLog)},
 		{"on-no-reader-after", int64(c.OnNoReaderAfter)}, {"max-unread", int64(c.MaxUnread)}, {"max-unread-time", int64(c.MaxUnreadTime)}, {"max-idle", int64(c.MaxIdle)},
-		{"max-body", c.MaxBody}, {"keep-alive", int64(c.KeepAlive)}, {"retry", int64(c.Retry)},
+		{"max-body", int64(c.MaxBody)}, {"keep-alive", int64(c.KeepAlive)}, {"retry", int64(c.Retry)},
 		{"write-timeout", int64(c.WriteTimeout)}, {"socket-buffer", int64(c.SocketBuffer)}, {"drain", int64(c.Drain)},
 		{"upstream-connect", int64(c.UpstreamConnect)}, {"upstream-header", int64(c.UpstreamHeader)}, {"upstream-first-token", int64(c.UpstreamFirstToken)},
-		{"upstream-idle", int64(c.UpstreamIdle)}, {"upstream-total", int64(c.UpstreamTotal)}, {"upstream-max-bytes", c.UpstreamMaxBytes},
+		{"upstream-idle", int64(c.UpstreamIdle)}, {"upstream-total", int64(c.UpstreamTotal)}, {"upstream-max-bytes", int64(c.UpstreamMaxBytes)},
 	} {
 		if option.value <= 0 {
 			return fmt.Errorf("--%s must be more than 0", option.flag)
@@ -105,7 +106,7 @@ func (c *serveCommand) Validate() error {
 func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	// A second signal has its usual effect.
 	context.AfterFunc(ctx, func() { signal.Reset() })
-	logger := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: c.LogLevel}))
+	logger := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.Level(c.LogLevel)}))
 	upstreams, err := c.upstreams(logger)
 	if err != nil {
 		return err
@@ -145,15 +146,15 @@ func (c *serveCommand) serve(ctx context.Context, logger *slog.Logger, upstreams
 		Upstreams:     upstreams,
 		MaxSessions:   c.MaxSessions,
 		MaxReaders:    c.MaxReaders,
-		MaxBytes:      c.MaxSessionBytes,
-		MaxTotalBytes: c.MaxTotalBytes,
-		MaxHold:       c.MaxHold,
-		MaxTotalHold:  c.MaxTotalHold,
+		MaxBytes:      int64(c.MaxSessionBytes),
+		MaxTotalBytes: int64(c.MaxTotalBytes),
+		MaxHold:       int(c.MaxHold),
+		MaxTotalHold:  int64(c.MaxTotalHold),
 		NoReader:      session.NoReader{Policy: c.OnNoReader, After: c.OnNoReaderAfter},
 		MaxUnread:     c.MaxUnread,
 		MaxUnreadTime: c.MaxUnreadTime,
 		MaxIdle:       c.MaxIdle,
-		MaxLog:        c.MaxLog,
+		MaxLog:        int(c.MaxLog),
 		Retain:        c.Retain,
 		Events:        metrics.Events(),
 		Logger:        logger,
@@ -170,8 +171,8 @@ func (c *serveCommand) serve(ctx context.Context, logger *slog.Logger, upstreams
 		Retry:        c.Retry,
 		WriteTimeout: c.WriteTimeout,
 		Drain:        c.Drain,
-		MaxBody:      c.MaxBody,
-		SocketBuffer: c.SocketBuffer,
+		MaxBody:      int64(c.MaxBody),
+		SocketBuffer: int(c.SocketBuffer),
 		AllowHosts:   c.hosts(listener.Addr()),
 		AllowOrigins: c.AllowOrigin,
 		Logger:       logger,
@@ -207,7 +208,7 @@ func (c *serveCommand) upstreams(logger *slog.Logger) (*upstream.Set, error) {
 		FirstToken: c.UpstreamFirstToken,
 		Idle:       c.UpstreamIdle,
 		Total:      c.UpstreamTotal,
-		Bytes:      c.UpstreamMaxBytes,
+		Bytes:      int64(c.UpstreamMaxBytes),
 		Retries:    retries(c.UpstreamRetries),
 	}})
 	if wrong, ok := errors.AsType[*upstream.ConfigError](err); ok && c.upstreamLine != nil {
@@ -217,9 +218,19 @@ func (c *serveCommand) upstreams(logger *slog.Logger) (*upstream.Set, error) {
 		return nil, err
 	}
 	for _, u := range c.Upstream {
-		logger.Info("upstream", "name", u.Name, "protocol", cmp.Or(u.Protocol, upstream.Chat), "models", len(u.Models))
+		logger.Info("upstream", "name", u.Name, "protocol", cmp.Or(u.Protocol, upstream.Chat), "host", hostOf(u.BaseURL),
+			"key", u.KeyEnv != "" || u.KeyFile != "", "models", len(u.Models))
 	}
 	return set, nil
+}
+
+// hostOf returns the host of an address, and nothing else that may be in it.
+func hostOf(address string) string {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return parsed.Host
 }
 
 // hosts lists the names that requests may give. Who listens beyond loopback

@@ -47,6 +47,15 @@ func parseUpstream(pairs string, n int) (c upstream.Config, err error) {
 func (c configFile) upstreamsOf(value any) (upstreamFlags, error) {
 	list, ok := value.([]any)
 	if !ok {
+		one, isMap := value.(map[string]any)
+		for key, value := range one {
+			if _, inner := value.(map[string]any); inner && !slices.Contains(upstreamKeys, key) {
+				isMap = false // but one of upstreams by their names
+			}
+		}
+		if !isMap {
+			return nil, fmt.Errorf("upstream: wants a list, each item with a dash, name, base_url and others%s", c.at("upstream"))
+		}
 		list = []any{value}
 	}
 	var all upstreamFlags
@@ -79,6 +88,12 @@ func (c configFile) upstreamLine(index int, key string) string {
 		at = append(at, index)
 	}
 	return cmp.Or(c.at(append(at, key)...), c.at(at...))
+}
+
+// upstreamKeys are those that setUpstream knows.
+var upstreamKeys = []string{
+	"name", "protocol", "base_url", "key_env", "key_file", "model", "background", "continuation", "parameters",
+	"connect", "header", "first_token", "idle", "total", "max_bytes", "retries",
 }
 
 // setUpstream sets what key names.
@@ -118,14 +133,14 @@ func setUpstream(c *upstream.Config, key string, value any) error {
 	case "total":
 		return setDuration(&c.Limits.Total, value)
 	case "max_bytes":
-		return setNumber(&c.Limits.Bytes, value, 1)
+		return setBytes(&c.Limits.Bytes, value)
 	case "retries":
 		var n int64
-		err := setNumber(&n, value, 0)
+		err := setNumber(&n, value)
 		c.Limits.Retries = retries(int(n))
 		return err
 	}
-	return errors.New("an upstream has no such key: it has name, protocol, base_url, key_env, key_file, model, background, continuation, parameters, connect, header, first_token, idle, total, max_bytes, retries")
+	return fmt.Errorf("an upstream has no such key: it has %s", strings.Join(upstreamKeys, ", "))
 }
 
 // retries is n as the limits of upstreams have it, where 0 is for the default.
@@ -212,13 +227,26 @@ func setDuration(field *time.Duration, value any) error {
 	return nil
 }
 
-func setNumber(field *int64, value any, least int64) error {
+func setBytes(field *int64, value any) error {
+	var size byteSize
+	switch {
+	case !isNumber(value) && setText(new(string), value) != nil, size.UnmarshalText(fmt.Append(nil, value)) != nil:
+		return fmt.Errorf("wants %s, not %s", sizeWords, shown(value))
+	case size <= 0:
+		return errors.New("must be 1 or more")
+	}
+	*field = int64(size)
+	return nil
+}
+
+// setNumber sets a number that may be 0.
+func setNumber(field *int64, value any) error {
 	n, err := strconv.ParseInt(shown(value), 10, 64)
 	if _, text := value.(string); err != nil || text {
 		return fmt.Errorf("must be a number, not %s", shown(value))
 	}
-	if n < least {
-		return fmt.Errorf("must be %d or more", least)
+	if n < 0 {
+		return errors.New("must be 0 or more")
 	}
 	*field = n
 	return nil
@@ -240,6 +268,8 @@ func shown(value any) string {
 		return "a list"
 	case map[string]any:
 		return "a map"
+	case bool, int, int64, uint64, float64:
+		return fmt.Sprint(value)
 	}
-	return fmt.Sprint(value)
+	return "that" // of a tag such as !!binary
 }

@@ -32,11 +32,11 @@ upstream:
 		Name: "c", Protocol: upstream.Responses, BaseURL: "http://c.test", KeyFile: "/run/c.key", Models: []string{"m"},
 		Background: true, Continuation: "message",
 		Limits: upstream.Limits{
-			Connect: time.Second, Header: 2 * time.Second, FirstToken: 3 * time.Second, Idle: 4 * time.Second, Total: 5 * time.Minute, Bytes: 6, Retries: 7,
+			Connect: time.Second, Header: 2 * time.Second, FirstToken: 3 * time.Second, Idle: 4 * time.Second, Total: 5 * time.Minute, Bytes: 6 << 10, Retries: 7,
 		},
 	}}
 	const everyFlag = "name=c,protocol=responses,base_url=http://c.test,key_file=/run/c.key,model=m,background=true,continuation=message," +
-		"connect=1s,header=2s,first_token=3s,idle=4s,total=5m,max_bytes=6,retries=7"
+		"connect=1s,header=2s,first_token=3s,idle=4s,total=5m,max_bytes=6KiB,retries=7"
 	everyKey := "upstream:\n- " + strings.ReplaceAll(strings.ReplaceAll(everyFlag, "=", ": "), ",", "\n  ")
 	none := upstreamFlags{{Name: "d", Limits: upstream.Limits{Retries: -1}}}
 	for _, test := range []struct {
@@ -95,8 +95,8 @@ func TestBadUpstreams(t *testing.T) {
 		{"no time", "name=a,total=0s", "name: a\ntotal: 0s", "upstream a: total: must be more than 0"},
 		{"negative time", "name=a,connect=-1s", "name: a\nconnect: -1s", "upstream a: connect: must be more than 0"},
 		{"no bytes", "name=a,max_bytes=0", "name: a\nmax_bytes: 0", "upstream a: max_bytes: must be 1 or more"},
-		{"bytes with a unit", "name=a,max_bytes=1MB", "", "upstream a: max_bytes: must be a number, not 1MB"},
-		{"bytes with a unit in the file", "", "name: a\nmax_bytes: 1MB", `upstream a: max_bytes: must be a number, not "1MB"`},
+		{"bytes with a unit", "name=a,max_bytes=1MB", "", "upstream a: max_bytes: wants bytes, as in 1048576, 64KiB, 1MiB or 1GiB, not 1MB"},
+		{"bytes with a unit in the file", "", "name: a\nmax_bytes: 1MB", `upstream a: max_bytes: wants bytes, as in 1048576, 64KiB, 1MiB or 1GiB, not "1MB"`},
 		{"retries", "name=a,retries=-1", "name: a\nretries: -1", "upstream a: retries: must be 0 or more"},
 		{"half a retry", "name=a,retries=1.5", "name: a\nretries: 1.5", "upstream a: retries: must be a number, not 1.5"},
 		{"number in quotes", "", "name: a\nretries: \"3\"", `upstream a: retries: must be a number, not "3"`},
@@ -127,9 +127,11 @@ func TestBadUpstreams(t *testing.T) {
 		})
 	}
 	for file, want := range map[string]string{
-		"upstream: openai":            "upstream 1: must be a map with name, base_url and others (line 1)",
-		"\nupstream: [{name: a}, b]":  "upstream 2: must be a map with name, base_url and others (line 2)",
-		"upstream: {name: a, url: b}": "upstream a: url: an upstream has no such key",
+		"upstream: openai":                    "upstream: wants a list, each item with a dash, name, base_url and others (line 1)",
+		"\nupstream: {openai: {base_url: b}}": "upstream: wants a list, each item with a dash, name, base_url and others (line 2)",
+		"upstream: {name: a, idle: {a: b}}":   "upstream a: idle: must be a duration with its unit, such as 90s, not a map (line 1)",
+		"\nupstream: [{name: a}, b]":          "upstream 2: must be a map with name, base_url and others (line 2)",
+		"upstream: {name: a, url: b}":         "upstream a: url: an upstream has no such key",
 	} {
 		if _, err := configure(t, []string{"serve"}, nil, file); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want %s", file, err, want)
@@ -235,9 +237,9 @@ func TestUpstreamsAreLogged(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var log bytes.Buffer
-	run(ctx, []string{"serve", "--listen=127.0.0.1:0", "--durability=memory", "--upstream=name=a,base_url=http://a.test,key_env=A_KEY,model=m,model=n", "--upstream=name=b,protocol=ollama,base_url=http://b.test"},
+	run(ctx, []string{"serve", "--listen=127.0.0.1:0", "--durability=memory", "--upstream=name=a,base_url=http://a.test,key_env=A_KEY,model=m,model=n", "--upstream=name=b,protocol=ollama,base_url=http://b.test:11434"},
 		streams{out: io.Discard, err: &log})
-	for _, want := range []string{"msg=upstream name=a protocol=chat models=2\n", "msg=upstream name=b protocol=ollama models=0\n"} {
+	for _, want := range []string{"msg=upstream name=a protocol=chat host=a.test key=true models=2\n", "msg=upstream name=b protocol=ollama host=b.test:11434 key=false models=0\n"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("log = %s, want %s in it", &log, want)
 		}
