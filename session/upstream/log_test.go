@@ -59,7 +59,9 @@ func TestLog(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log, logger := logged()
-				manager, err := session.NewManager(memstore.New(), session.Options{Upstreams: newSet(t, test.c, upstream.Options{Logger: logger}, test.handle)})
+				set := newSet(t, test.c, upstream.Options{Logger: logger}, test.handle)
+				log.Reset() // what it says of the configuration
+				manager, err := session.NewManager(memstore.New(), session.Options{Upstreams: set})
 				if err != nil {
 					t.Fatal(err)
 				}

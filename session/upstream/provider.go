@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -75,7 +74,10 @@ type question struct {
 	by         session.Continuation // how; empty for a first answer
 }
 
-var providerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+var (
+	providerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	variableName = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
+)
 
 // newProvider checks c and reads its key. An error names the key of the
 // configuration.
@@ -83,14 +85,19 @@ func newProvider(c Config, o Options) (*provider, error) {
 	c.Protocol = cmp.Or(c.Protocol, Chat)
 	c.BaseURL = strings.TrimSuffix(c.BaseURL, "/")
 	c.Limits = c.Limits.or(o.Limits).withDefaults()
-	base, err := url.Parse(c.BaseURL)
 	switch {
+	case c.Name == "":
+		return nil, errors.New("name: is missing")
 	case !providerName.MatchString(c.Name):
 		return nil, errors.New("name: must be letters, digits, - and _")
 	case !slices.Contains(Protocols(), c.Protocol):
 		return nil, fmt.Errorf("protocol: %q is none of %v", c.Protocol, Protocols())
-	case err != nil || !validBase(base):
-		return nil, errors.New("base_url: must be such as https://api.openai.com/v1")
+	}
+	p := &provider{Config: c, protocol: protocols[c.Protocol](c), logger: o.Logger.With("upstream", c.Name)}
+	base, err := parseBase(c.BaseURL, p.protocol)
+	switch {
+	case err != nil:
+		return nil, err
 	case c.Background && c.Protocol != Responses:
 		return nil, fmt.Errorf("background: only the protocol %s has it", Responses)
 	case c.Continuation != "" && c.Continuation != session.ByPrefill && c.Continuation != session.ByMessage:
@@ -98,12 +105,19 @@ func newProvider(c Config, o Options) (*provider, error) {
 	case c.Continuation == session.ByPrefill && c.Protocol == Responses:
 		return nil, fmt.Errorf("continuation: the protocol %s has no %s", Responses, session.ByPrefill)
 	}
-	p := &provider{Config: c, protocol: protocols[c.Protocol](c), logger: o.Logger.With("upstream", c.Name)}
+	for i, model := range c.Models {
+		if slices.Contains(c.Models[:i], model) {
+			return nil, fmt.Errorf("model: %q is listed twice", model)
+		}
+	}
 	if err := c.Limits.validate(); err != nil {
 		return nil, err
 	}
 	if p.key, err = c.readKey(); err != nil {
 		return nil, err
+	}
+	if p.key != "" && base.plain() {
+		p.logger.Warn("upstream gets its key without encryption", "host", base.Host)
 	}
 	if p.parameters, err = c.rawParameters(p.protocol); err != nil {
 		return nil, fmt.Errorf("parameters: %w", err)
@@ -114,12 +128,6 @@ func newProvider(c Config, o Options) (*provider, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return p, nil
-}
-
-// validBase reports whether paths can be put behind u.
-func validBase(u *url.URL) bool {
-	return (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil &&
-		u.RawQuery == "" && !u.ForceQuery && u.Fragment == ""
 }
 
 // transport makes that of one provider, to which there is to be a connection
@@ -150,6 +158,8 @@ func (c Config) readKey() (key string, err error) {
 	switch {
 	case c.KeyEnv != "" && c.KeyFile != "":
 		return "", errors.New("key_file: there is a key_env too; name one of them")
+	case c.KeyEnv != "" && !variableName.MatchString(c.KeyEnv):
+		return "", errors.New("key_env: is no name of a variable (letters, digits and _), and is not repeated here: it may be the key itself")
 	case c.KeyEnv != "":
 		from = "key_env: the environment variable " + c.KeyEnv
 		if key = os.Getenv(c.KeyEnv); key == "" {

@@ -28,6 +28,7 @@ func TestStopReachesProvider(t *testing.T) {
 			<-r.Context().Done()
 			gone <- time.Now()
 		})
+		log.Reset() // what it says of the configuration
 		manager, err := session.NewManager(memstore.New(), session.Options{Upstreams: set})
 		if err != nil {
 			t.Fatal(err)

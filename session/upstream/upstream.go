@@ -68,7 +68,8 @@ type Config struct {
 	// Protocol is what it speaks; empty means Chat.
 	Protocol Protocol
 	// BaseURL is its address, up to and without /chat/completions, /responses,
-	// /messages or /api/chat.
+	// /messages or /api/chat. A key that would be sent over http to others than
+	// this machine or a private network is warned of.
 	BaseURL string
 	// KeyEnv is the environment variable that holds its key, KeyFile the file
 	// that does; both empty for none.
@@ -154,9 +155,9 @@ func (s *Set) Open(spec session.SourceSpec) (session.Source, error) {
 	if len(s.providers) == 0 {
 		return nil, &session.InvalidError{Field: "source.type", Reason: "this relay has no upstream: start it with --upstream"}
 	}
-	p, model := s.find(spec.Model)
-	if p == nil {
-		return nil, &session.InvalidError{Field: "source.model", Reason: fmt.Sprintf("no upstream has %q: name it as one of %s, followed by / and the model", spec.Model, s.names())}
+	p, model, err := s.find(spec.Model)
+	if err != nil {
+		return nil, err
 	}
 	q := question{model: model}
 	if err := json.Unmarshal(spec.Messages, &q.messages); err != nil || len(q.messages) == 0 {
@@ -179,17 +180,31 @@ func (s *Set) named(name string) *provider {
 	return nil
 }
 
-func (s *Set) find(model string) (p *provider, bare string) {
+// find returns the provider that has a model, and the model's name there.
+func (s *Set) find(model string) (p *provider, bare string, err error) {
 	name, rest, _ := strings.Cut(model, "/")
 	if p := s.named(name); p != nil && rest != "" {
-		return p, rest
+		return p, rest, nil
 	}
-	for _, p := range s.providers {
-		if len(s.providers) == 1 || slices.Contains(p.Models, model) {
-			return p, model
+	var full []string
+	for _, other := range s.providers {
+		if len(s.providers) == 1 || slices.Contains(other.Models, model) {
+			p = other
+			full = append(full, other.Name+"/"+model)
 		}
 	}
-	return nil, ""
+	var reason string
+	switch last := len(full) - 1; len(full) {
+	case 1:
+		return p, model, nil
+	case 0:
+		reason = fmt.Sprintf("no upstream has %q: name it as one of %s, followed by / and the model", model, s.names())
+	case 2:
+		reason = fmt.Sprintf("two upstreams list %q: name it as %s or %s", model, full[0], full[1])
+	default:
+		reason = fmt.Sprintf("%d upstreams list %q: name it as %s or %s", len(full), model, strings.Join(full[:last], ", "), full[last])
+	}
+	return nil, "", &session.InvalidError{Field: "source.model", Reason: reason}
 }
 
 func (s *Set) names() string {

@@ -52,17 +52,35 @@ func TestNew(t *testing.T) {
 		{"longest name", []upstream.Config{with(func(c *upstream.Config) { c.Name = strings.Repeat("x", 64) })}, ""},
 		{"two", []upstream.Config{good, with(func(c *upstream.Config) { c.Name = "B-_1" })}, ""},
 		{"two of a name", []upstream.Config{good, good}, "upstream a: name: there are two"},
-		{"no name", []upstream.Config{{BaseURL: good.BaseURL}}, `upstream 1: name: must be`},
+		{"no name", []upstream.Config{{BaseURL: good.BaseURL}}, `upstream 1: name: is missing`},
 		{"name with a slash", []upstream.Config{with(func(c *upstream.Config) { c.Name = "a/b" })}, `upstream a/b: name: must be`},
 		{"name too long", []upstream.Config{with(func(c *upstream.Config) { c.Name = strings.Repeat("x", 65) })}, "name: must be"},
-		{"no address", []upstream.Config{{Name: "a"}}, "upstream a: base_url: must be such as"},
-		{"no scheme", []upstream.Config{base("a.test/v1")}, "upstream a: base_url: must be such as"},
-		{"other scheme", []upstream.Config{base("ftp://a.test/v1")}, "upstream a: base_url: must be such as"},
-		{"no host", []upstream.Config{base("https:///v1")}, "upstream a: base_url: must be such as"},
-		{"query", []upstream.Config{base("https://a.test/v1?key=secret")}, "upstream a: base_url: must be such as"},
-		{"fragment", []upstream.Config{base("https://a.test/v1#secret")}, "upstream a: base_url: must be such as"},
-		{"user", []upstream.Config{base("https://user:secret@a.test/v1")}, "upstream a: base_url: must be such as"},
-		{"no URL", []upstream.Config{base("https://a.test:secret/")}, "upstream a: base_url: must be such as"},
+		{"no address", []upstream.Config{{Name: "a"}}, "upstream a: base_url: is missing"},
+		{"no scheme", []upstream.Config{base("a.test/v1")}, `upstream a: base_url: "a.test/v1" has no scheme: it must be such as https://api.openai.com/v1`},
+		{"no scheme, port", []upstream.Config{base("localhost:8000/v1")}, `upstream a: base_url: "localhost:8000/v1" has no scheme`},
+		{"no scheme, address", []upstream.Config{base("127.0.0.1:8000/v1")}, `upstream a: base_url: "127.0.0.1:8000/v1" has no scheme`},
+		{"no scheme, user", []upstream.Config{base("user:secret@a.test/v1")}, "upstream a: base_url: has no scheme"},
+		{"no scheme, query", []upstream.Config{base("a.test/v1?key=secret")}, "upstream a: base_url: has no scheme"},
+		{"other scheme", []upstream.Config{base("ftp://a.test/v1")}, `upstream a: base_url: "ftp://a.test/v1" is neither http nor https`},
+		{"other scheme, user", []upstream.Config{base("ftp://user:secret@a.test/v1")}, `upstream a: base_url: "ftp://a.test/v1" is neither http nor https`},
+		{"no host", []upstream.Config{base("https:///v1")}, `upstream a: base_url: "https:///v1" has no host`},
+		{"port alone", []upstream.Config{base("https://:8000/v1")}, `upstream a: base_url: "https://:8000/v1" has no host`},
+		{"query", []upstream.Config{base("https://a.test/v1?key=secret")}, `upstream a: base_url: "https://a.test/v1" has a query`},
+		{"empty query", []upstream.Config{base("https://a.test/v1?")}, `upstream a: base_url: "https://a.test/v1" has a query`},
+		{"fragment", []upstream.Config{base("https://a.test/v1#secret")}, `upstream a: base_url: "https://a.test/v1" has a fragment`},
+		{"user", []upstream.Config{base("https://user:secret@a.test/v1")}, `upstream a: base_url: "https://a.test/v1" has user info: a key goes into key_env or key_file`},
+		{"no URL", []upstream.Config{base("https://a.test:secret/")}, "upstream a: base_url: is no URL: it must be such as https://api.openai.com/v1"},
+		{"path of the protocol", []upstream.Config{base("https://a.test/v1/chat/completions")}, "upstream a: base_url: ends with /chat/completions, which the relay adds"},
+		{"path of the protocol and a slash", []upstream.Config{base("https://a.test/v1/chat/completions/")}, "upstream a: base_url: ends with /chat/completions, which the relay adds"},
+		{"path of Responses", one(func(c *upstream.Config) { c.Protocol, c.BaseURL = upstream.Responses, "https://a.test/v1/responses" }), "upstream a: base_url: ends with /responses, which the relay adds"},
+		{"path of Anthropic", one(func(c *upstream.Config) { c.Protocol, c.BaseURL = upstream.Anthropic, "https://a.test/v1/messages" }), "upstream a: base_url: ends with /messages, which the relay adds"},
+		{"path of Ollama", one(func(c *upstream.Config) { c.Protocol, c.BaseURL = upstream.Ollama, "http://localhost:11434/api/chat" }), "upstream a: base_url: ends with /api/chat, which the relay adds"},
+		{"half the path of Ollama", one(func(c *upstream.Config) { c.Protocol, c.BaseURL = upstream.Ollama, "http://localhost:11434/api/" }), "upstream a: base_url: ends with /api, which the relay adds"},
+		{"api of another", []upstream.Config{base("https://a.test/api")}, ""},
+		{"other word", []upstream.Config{base("https://a.test/my-chat/completions")}, ""},
+		{"key itself", one(func(c *upstream.Config) { c.KeyEnv = "sk-secret" }), "upstream a: key_env: is no name of a variable (letters, digits and _), and is not repeated here: it may be the key itself"},
+		{"models", one(func(c *upstream.Config) { c.Models = []string{"m", "n"} }), ""},
+		{"model twice", one(func(c *upstream.Config) { c.Models = []string{"m", "n", "m"} }), `upstream a: model: "m" is listed twice`},
 		{"key not set", one(func(c *upstream.Config) { c.KeyEnv = "TEST_UPSTREAM_NONE" }), "upstream a: key_env: the environment variable TEST_UPSTREAM_NONE is not set"},
 		{"key empty", one(func(c *upstream.Config) { c.KeyEnv = "TEST_UPSTREAM_EMPTY" }), "upstream a: key_env: the environment variable TEST_UPSTREAM_EMPTY is not set"},
 		{"key of two lines", one(func(c *upstream.Config) { c.KeyEnv = "TEST_UPSTREAM_LINES" }), "upstream a: key_env: the environment variable TEST_UPSTREAM_LINES holds"},
@@ -135,7 +153,9 @@ func TestOpen(t *testing.T) {
 		{"full name with slashes", two, "b/org/x:free", message, "b.test org/x:free"},
 		{"bare name", two, "k", message, "b.test k"},
 		{"bare name with a slash", two, "org/n", message, "a.test org/n"},
-		{"bare name of two: the first", two, "both", message, "a.test both"},
+		{"bare name of two", two, "both", message, `source.model two upstreams list "both": name it as a/both or b/both`},
+		{"bare name of three", append(two, upstream.Config{Name: "c", BaseURL: "http://c.test", Models: []string{"both"}}), "both", message, `source.model 3 upstreams list "both": name it as a/both, b/both or c/both`},
+		{"full name of two", two, "b/both", message, "b.test both"},
 		{"bare name, not listed", two, "x", message, "source.model"},
 		{"provider alone", two, "a/", message, "source.model"},
 		{"other provider", two, "c/m", message, "source.model"},
@@ -168,6 +188,9 @@ func TestOpen(t *testing.T) {
 				source, err := set.Open(session.SourceSpec{Type: session.SourceUpstream, Model: test.model, Messages: json.RawMessage(test.messages)})
 				if invalid, ok := errors.AsType[*session.InvalidError](err); ok {
 					got = invalid.Field
+					if strings.Contains(test.want, " ") {
+						got += " " + invalid.Reason
+					}
 				} else if err != nil {
 					t.Fatal(err)
 				} else {
@@ -192,5 +215,27 @@ func TestModels(t *testing.T) {
 	}
 	if got, want := set.Models(), []string{"a/m", "a/org/n", "c/m"}; !slices.Equal(got, want) {
 		t.Errorf("models %q, want %q", got, want)
+	}
+}
+
+// A key that anybody on the way can read is warned of.
+func TestPlainKey(t *testing.T) {
+	t.Setenv("TEST_UPSTREAM_KEY", testKey)
+	for address, warns := range map[string]bool{
+		"http://api.test/v1": true, "http://8.8.8.8/v1": true, "http://[2001:4860::1]:80/v1": true, "HTTP://api.test": true,
+		"https://api.test/v1": false, "http://localhost:8000": false, "http://LOCALHOST.": false, "http://a.localhost": false,
+		"http://127.1.2.3:8000/v1": false, "http://[::1]/v1": false, "http://10.0.0.1": false, "http://192.168.1.2": false,
+		"http://[fd00::1]": false, "http://169.254.1.1": false, "http://vllm:8000/v1": false,
+	} {
+		for _, key := range []string{"", "TEST_UPSTREAM_KEY"} {
+			log, logger := logged()
+			if _, err := upstream.New([]upstream.Config{{Name: "a", BaseURL: address, KeyEnv: key}}, upstream.Options{Logger: logger}); err != nil {
+				t.Fatal(err)
+			}
+			told := strings.Contains(log.String(), `level=WARN msg="upstream gets its key without encryption" upstream=a`)
+			if told != (warns && key != "") || strings.Contains(log.String(), testKey) {
+				t.Errorf("%s, key %q: log %q", address, key, log)
+			}
+		}
 	}
 }
