@@ -48,6 +48,9 @@ func (anthropic) continuation(model string) session.Continuation {
 }
 
 func (anthropic) fields(q question) (map[string]any, error) {
+	if err := checkParts(q.messages); err != nil {
+		return nil, err
+	}
 	others, system, err := splitSystem(q.withText())
 	if err != nil {
 		return nil, err

@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 
 	"tokenrelay/session"
 )
@@ -21,6 +23,28 @@ func splitSystem(messages []message) (others []message, system []json.RawMessage
 		system = append(system, parts...)
 	}
 	return others, system, nil
+}
+
+// chatParts are the types of parts of chat completions and of Responses that
+// Anthropic has in another form or not at all.
+var chatParts = []string{
+	"image_url", "input_audio", "file", "video_url", "refusal",
+	"input_text", "output_text", "input_image", "input_file",
+}
+
+// checkParts refuses contents that Anthropic would.
+func checkParts(messages []message) error {
+	for _, m := range messages {
+		var parts []json.RawMessage
+		json.Unmarshal(m["content"], &parts) // a text has none
+		for _, raw := range parts {
+			var part struct{ Type string }
+			if json.Unmarshal(raw, &part) == nil && slices.Contains(chatParts, part.Type) {
+				return &session.InvalidError{Field: "source.messages", Reason: fmt.Sprintf("has a part of type %q, which Anthropic does not take: give it in Anthropic's form, such as {\"type\":\"image\",…}", part.Type)}
+			}
+		}
+	}
+	return nil
 }
 
 // anthropicMessages makes messages of Anthropic's of those of chat completions

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -31,6 +32,8 @@ func (ollama) fields(q question) (map[string]any, error) {
 		if text, ok := m.joined(); ok {
 			m = maps.Clone(m)
 			m["content"] = jsonString(text)
+		} else if bytes.HasPrefix(m["content"], []byte("[")) {
+			return nil, &session.InvalidError{Field: "source.messages", Reason: "has a part that is no text, which Ollama does not take: give images in the message's field images"}
 		}
 		messages = append(messages, m)
 	}

@@ -106,8 +106,6 @@ func TestOllamaRequest(t *testing.T) {
 			`{"messages":[{"content":"Be brief.","role":"system"},{"content":"Hi","images":["aGk="],"role":"user"}],"model":"m","stream":true}`},
 		{"parts", `[{"role":"user","content":[{"type":"text","text":"H"},{"type":"text","text":"i"}]},{"role":"assistant","content":[]},{"role":"user","content":null}]`, ``,
 			`{"messages":[{"content":"Hi","role":"user"},{"content":"","role":"assistant"},{"content":null,"role":"user"}],"model":"m","stream":true}`},
-		{"other parts", `[{"role":"user","content":[{"type":"text","text":"Hi"},{"type":"image_url","image_url":{"url":"x"}}]}]`, ``,
-			`{"messages":[{"content":[{"type":"text","text":"Hi"},{"type":"image_url","image_url":{"url":"x"}}],"role":"user"}],"model":"m","stream":true}`},
 		{"parameters", `[{"role":"user","content":"Hi"}]`, `{"think":false,"options":{"temperature":0}}`,
 			`{"messages":[{"content":"Hi","role":"user"}],"model":"m","options":{"temperature":0},"stream":true,"think":false}`},
 	} {

@@ -4,9 +4,9 @@
 //
 // A [Set] opens a generation for each session: it asks its provider in that
 // provider's [Protocol], keeps the [Limits], tries again while nothing has
-// come yet, and decodes the answer into deltas. It is whole only with the
-// provider's own end marker; anything else is a failure with one of the codes
-// below.
+// come yet or the answer can be attached to, and decodes it into deltas. It is
+// whole only with the provider's own end marker; anything else is a failure
+// with one of the codes below.
 package upstream
 
 import (
@@ -149,7 +149,7 @@ func (s *Set) Models() []string {
 }
 
 // Open makes the source for the model of spec: "provider/model", or the bare
-// name of a model that one provider lists, or any name if there is only one
+// name of a model that exactly one provider lists, or any name if there is only one
 // provider. Each source is for one session.
 func (s *Set) Open(spec session.SourceSpec) (session.Source, error) {
 	if len(s.providers) == 0 {
