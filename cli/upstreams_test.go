@@ -154,9 +154,9 @@ func TestBadProviders(t *testing.T) {
 		flags []string
 		want  string
 	}{
-		{"no name", []string{"base_url=http://a.test"}, "upstream 1: name: must be letters, digits, - and _"},
-		{"address", []string{"name=a,base_url=a.test"}, "upstream a: base_url: must be such as https://api.openai.com/v1"},
-		{"no address", []string{"name=a"}, "upstream a: base_url: must be such as"},
+		{"no name", []string{"base_url=http://a.test"}, "upstream 1: name: is missing"},
+		{"address", []string{"name=a,base_url=a.test"}, "upstream a: base_url: \"a.test\" has no scheme"},
+		{"no address", []string{"name=a"}, "upstream a: base_url: is missing"},
 		{"no variable", []string{a + ",key_env=TEST_NO_SUCH_KEY"}, "upstream a: key_env: the environment variable TEST_NO_SUCH_KEY is not set"},
 		{"no file", []string{a + ",key_file=/nonexistent/a.key"}, "upstream a: key_file: open /nonexistent/a.key: no such file or directory"},
 		{"empty file", []string{a + ",key_file=" + empty}, "upstream a: key_file: the file " + empty + " is empty"},
@@ -192,15 +192,15 @@ func TestBadProvidersOfFile(t *testing.T) {
 	}
 	const head = "upstream:\n- {name: a, base_url: http://a.test}\n- name: b\n"
 	for _, test := range []struct{ name, file, want string }{
-		{"address", head + "  base_url: b.test", "upstream b: base_url: must be such as https://api.openai.com/v1 (line 4)"},
-		{"no address", head + "  model: m", "upstream b: base_url: must be such as https://api.openai.com/v1 (line 3)"},
+		{"address", head + "  base_url: b.test", "must be such as https://api.openai.com/v1 (line 4)"},
+		{"no address", head + "  model: m", "upstream b: base_url: is missing (line 3)"},
 		{"key", head + "  base_url: http://b.test\n  key_file: /nonexistent/b.key", "no such file or directory (line 5)"},
 		{"key that nobody writes", head + "  base_url: http://b.test\n  key_file: " + fifo, "upstream b: key_file: " + fifo + " is no regular file (line 5)"},
 		{"key of a device", head + "  base_url: http://b.test\n  key_file: /dev/zero", "upstream b: key_file: /dev/zero is no regular file (line 5)"},
 		{"key of a folder", head + "  base_url: http://b.test\n  key_file: " + folder, "upstream b: key_file: " + folder + " is no regular file (line 5)"},
 		{"parameters", head + "  base_url: http://b.test\n  parameters:\n    top_p: 1\n    model: m", "upstream b: parameters: model: is set by the relay (line 6)"},
 		{"two of a name", head + "  base_url: http://b.test\n- base_url: http://c.test\n  name: a", "upstream a: name: there are two of that name (line 6)"},
-		{"one map", "upstream:\n  name: a\n  base_url: x", "upstream a: base_url: must be such as https://api.openai.com/v1 (line 3)"},
+		{"one map", "upstream:\n  name: a\n  base_url: x", "must be such as https://api.openai.com/v1 (line 3)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "relay.yaml")
