@@ -210,7 +210,11 @@ func (t *typist) outcome(ctx context.Context, c *client, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, maxAsking)
 	defer cancel()
 	if source, _ := c.sourceOf(ctx, id); source == session.SourceUpstream {
-		return fmt.Errorf("%w\nGo on from what it wrote:\n  %s", err, c.command("continue", id))
+		when := ""
+		if t.end.Error != nil && t.end.Error.Code == session.CodeUpstreamRemoved {
+			when = ", once its upstream is back"
+		}
+		return fmt.Errorf("%w\nGo on from what it wrote%s:\n  %s", err, when, c.command("continue", id))
 	}
 	return err
 }

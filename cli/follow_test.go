@@ -193,6 +193,19 @@ func TestFinish(t *testing.T) {
 	}
 }
 
+// What the relay would refuse for now is not advised for now.
+func TestAdviceOnRemovedUpstream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := script(t,
+			events(first+second+"id: 3\nevent: interrupted\ndata: {\"reason\":\"restart\",\"error\":{\"code\":\"upstream_removed\",\"message\":\"m\"}}\n\n", false),
+			func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"source":{"type":"upstream"}}`) })
+		err := newTypist(streams{out: io.Discard, err: io.Discard}, &keyboard{}, 0).run(t.Context(), c, "x")
+		if got, want := fmt.Sprint(err), "\nGo on from what it wrote, once its upstream is back:\n  "+os.Args[0]+" continue x --server http://localhost"; !strings.HasSuffix(got, want) {
+			t.Errorf("error %s, want %s at its end", got, want)
+		}
+	})
+}
+
 // On a terminal what follows begins on a line of its own.
 func TestTerminalLine(t *testing.T) {
 	for _, test := range []struct {
