@@ -50,7 +50,7 @@ type serveCommand struct {
 	UpstreamTotal      time.Duration `default:"1h" group:"Upstreams" help:"How long an answer may take in all. This and the limits above stand still while the session is paused."`
 	UpstreamMaxBytes   byteSize      `default:"256MiB" group:"Upstreams" help:"Bound of an answer as it comes, in bytes."`
 	UpstreamRetries    int           `default:"2" group:"Upstreams" help:"How often an upstream is asked again when it refuses for the moment, or the connection breaks, before the answer's first token; 0 for never."`
-	MaxHold            byteSize      `default:"1MiB" group:"Upstreams" help:"How much of an upstream is read on while its session is paused, in bytes of memory, some 130 a token."`
+	MaxHold            byteSize      `default:"1MiB" group:"Upstreams" help:"How much of an upstream is read on while its session is paused, in bytes of memory, some 210 a token."`
 	MaxTotalHold       byteSize      `default:"256MiB" group:"Upstreams" help:"How much of all upstreams together is read on, in bytes of memory. Beyond it each is read on by one piece."`
 
 	MaxBody      byteSize      `default:"4MiB" group:"Connections" help:"Bound of a request's body, in bytes."`

@@ -27,7 +27,7 @@ const (
 	maxMessage = 4 << 10
 
 	// deltaSize is what a delta takes beside its text, in bytes, about.
-	deltaSize = 128
+	deltaSize = 208
 )
 
 // A pump runs one live session: it reads the source, cuts, and appends. Its
