@@ -70,7 +70,7 @@ soak: $(BINARY) frontend/node_modules chromium ## The long forms: many cuts, a r
 	$(MAKE) fuzz FUZZTIME=3m
 
 bench: ## Benchmarks; the relay's figures come as ratios to a floor of the same run.
-	$(GO) test -run '^$$' -bench . ./chunker ./session ./session/pebblestore ./server
+	$(GO) test -run '^$$' -bench . ./chunker ./session ./session/pebblestore ./session/upstream ./server
 
 screenshots: $(BINARY) frontend/node_modules chromium ## Take the pictures of the documentation from the running page.
 	cd frontend && TOKENRELAY_BIN=$(CURDIR)/$(BINARY) $(NPM) run screenshots
