@@ -17,7 +17,8 @@ import (
 )
 
 // Metrics is what one relay shows under /metrics. Its labels take few values,
-// all known beforehand: no session is one, and nothing of a text.
+// all known beforehand but the codes of upstreams: no session is one, and nothing
+// of a text.
 type Metrics struct {
 	registry  *prometheus.Registry
 	started   *prometheus.CounterVec // by source
