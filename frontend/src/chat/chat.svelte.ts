@@ -14,31 +14,15 @@ import {
   type TerminalEvent,
 } from '../client/index.ts';
 import type { Place } from './address.ts';
+import type { Cut } from './cut.ts';
 import { Pacer, type Schedule } from './pacer.ts';
 import { DEMO, modelOf, request, type Question } from './question.ts';
 import { Rate } from './rate.ts';
-import type { Seam } from './seam.ts';
-import { diskOf, explain, headline, lament, news, refusal, sentence, type Disk, type Trouble } from './trouble.ts';
+import { codePoints, type Seam } from './seam.ts';
+import type { Sink } from './transcript.ts';
+import { diskOf, ending, explain, headline, NAMES, news, refusal, type Disk, type Trouble } from './trouble.ts';
 
 export type Phase = 'idle' | 'sending' | 'connecting' | 'live' | 'paused' | 'reconnecting' | 'refused' | Outcome;
-
-/** One loss of the line, as the strip tells it. */
-export interface Cut {
-  readonly at: number;
-  /** Whether there is a line again, though nothing new has come over it. */
-  readonly open: boolean;
-  /** Undefined until the first event after it. */
-  readonly back: { readonly at: number; readonly seconds: number; readonly missing: number; readonly repeated: number } | undefined;
-}
-
-/** Where text is drawn. */
-export interface Sink {
-  append(text: string): void;
-  /** Marks the place behind what has been appended, without any text. */
-  mark(): void;
-  clear(): void;
-  sync(): void;
-}
 
 export interface ChatOptions {
   readonly client: Client;
@@ -51,14 +35,11 @@ export interface ChatOptions {
   readonly onDraw?: () => void;
 }
 
-export const NAMES: Readonly<Record<Outcome, string>> = { done: 'Done', stopped: 'Stopped', failed: 'Failed', interrupted: 'Interrupted' };
-
 /** How long a hidden page keeps its line, in milliseconds. */
 const HIDDEN_LIMIT = 30_000;
 
 /** How long nothing comes before the relay is asked why, and between two such questions, in milliseconds. */
 const SILENCE = 5000;
-
 const TICK = 250; // milliseconds between updates of what moves with time
 
 export class Chat {
@@ -131,14 +112,7 @@ export class Chat {
 
   /** Why it ended, unless the outcome says it all. */
   get why(): string {
-    if (this.end === undefined) return '';
-    const { outcome, reason, error } = this.end;
-    if (error?.message || error?.code) return lament(error, this.#drawn);
-    if (reason === outcome || (outcome === 'done' && reason === 'stop')) return '';
-    if (reason === 'no_reader') return 'Nobody read it.';
-    if (reason === 'unread_limit') return 'Nobody read it, and the relay lets only so many answers go on unread, each only for so long.';
-    const words = reason.replaceAll('_', ' ');
-    return outcome === 'done' ? words : sentence(words);
+    return this.end === undefined ? '' : ending(this.end, this.#drawn);
   }
 
   get place(): Place {
@@ -623,10 +597,4 @@ export class Chat {
     this.#asking?.abort();
     this.#asking = undefined;
   }
-}
-
-function codePoints(text: string): number {
-  let n = 0;
-  for (const _ of text) n++;
-  return n;
 }

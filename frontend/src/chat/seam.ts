@@ -14,3 +14,10 @@ export function tell({ by, characters }: Seam): string {
   const said = `The model was asked to go on after ${characters} ${characters === 1 ? 'character' : 'characters'}: what follows is another answer.`;
   return by === 'message' ? `${said} It was shown the text and asked for the rest, so the join may not be exact.` : said;
 }
+
+/** The length of a text in code points. */
+export function codePoints(text: string): number {
+  let n = 0;
+  for (const _ of text) n++;
+  return n;
+}

@@ -15,6 +15,15 @@ const LARGE = 1 << 16;
 
 const LARGE_INTERVAL = 250; // milliseconds
 
+/** Where text is drawn. */
+export interface Sink {
+  append(text: string): void;
+  /** Marks the place behind what has been appended, without any text. */
+  mark(): void;
+  clear(): void;
+  sync(): void;
+}
+
 /**
  * A Transcript draws into an element that keeps white space. Its text is in the
  * element's `data-source` too, whole, whatever becomes of the drawing later.

@@ -1,6 +1,6 @@
 /** What the page says of an error. */
 
-import { passes, ProblemError, type Failure } from '../client/index.ts';
+import { passes, ProblemError, type Failure, type Outcome, type TerminalEvent } from '../client/index.ts';
 
 export interface Trouble {
   readonly title: string;
@@ -79,6 +79,18 @@ export function sentence(text: string): string {
   if (words === '') return '';
   const [first = ''] = words; // a code point
   return first.toUpperCase() + words.slice(first.length) + (/[.!?…。！？]["'”’)]?$/u.test(words) ? '' : '.');
+}
+
+export const NAMES: Readonly<Record<Outcome, string>> = { done: 'Done', stopped: 'Stopped', failed: 'Failed', interrupted: 'Interrupted' };
+
+/** Why an answer ended, unless the outcome says it all. */
+export function ending({ outcome, reason, error }: TerminalEvent, drawn: boolean): string {
+  if (error?.message || error?.code) return lament(error, drawn);
+  if (reason === outcome || (outcome === 'done' && reason === 'stop')) return '';
+  if (reason === 'no_reader') return 'Nobody read it.';
+  if (reason === 'unread_limit') return 'Nobody read it, and the relay lets only so many answers go on unread, each only for so long.';
+  const words = reason.replaceAll('_', ' ');
+  return outcome === 'done' ? words : sentence(words);
 }
 
 /** What the relay's disk does, for as long as it takes no text. */

@@ -1,0 +1,307 @@
+import { describe, expect, test, vi } from 'vitest';
+import { wire, wireDone, wireRange } from '../client/testing.ts';
+import { harness, inVirtualTime, problem, question, text, tick, turns, type Harness } from './chat.harness.ts';
+
+inVirtualTime();
+
+describe('Chat, while the server is restarted', () => {
+  const created = new Response(JSON.stringify({ id: 's1', source: { type: 'generate' } }), { status: 201 });
+
+  for (const [code, status, title] of [
+    ['overloaded', 429, 'The server is busy'],
+    ['shutting_down', 503, 'The server is being restarted'],
+    ['unavailable', 503, 'The server is not ready'],
+    ['storage_full', 507, 'The server has no room left'],
+  ] as const) {
+    test(`a question is asked again by itself: ${code}`, async () => {
+      const h = harness([(l) => l.write(wireRange(1, 9) + wireDone(10))], { sessions: [] }, turns(problem(status, code, 'because'), created));
+      void h.chat.send(question);
+      await tick(1999);
+      expect(h.chat).toMatchObject({ phase: 'sending', trouble: { title, detail: 'because; trying again' }, announcement: `${title}: because; trying again` });
+      await tick(2000);
+      expect(h.chat).toMatchObject({ phase: 'done', trouble: undefined });
+    });
+  }
+
+  for (const found of [true, false]) {
+    test(`of a question whose answer was lost, ${found ? 'the session is found again' : 'there is no session, and it is asked again'}`, async () => {
+      const h: Harness = harness([(l) => l.write(wireRange(1, 9) + wireDone(10))], {}, turns(undefined, created), (url) => {
+        if (url !== '/v1/sessions') return undefined;
+        const { metadata } = h.calls[0]!.body as { metadata: Record<string, string> };
+        return new Response(JSON.stringify({ sessions: [{ id: 'other', metadata: {} }, ...(found ? [{ id: 's7', source: { type: 'generate' }, metadata }] : [])] }));
+      });
+      void h.chat.send(question);
+      await tick();
+      expect(h.chat).toMatchObject({ phase: 'sending', trouble: { title: 'The server cannot be reached', detail: 'it does not answer; trying again' } });
+      await tick(2000);
+      expect(h.chat).toMatchObject({ phase: 'done', id: found ? 's7' : 's1', trouble: undefined });
+      const creates = h.calls.filter((call) => call.method === 'POST');
+      expect(creates).toHaveLength(found ? 1 : 2);
+      expect(creates.at(-1)!.body).toEqual(creates[0]!.body);
+    });
+  }
+
+  test('a question that was left is not asked again', async () => {
+    const h = harness([], {}, turns(undefined));
+    void h.chat.send(question);
+    await tick(100);
+    h.chat.leave();
+    await tick(10_000);
+    expect(h.chat).toMatchObject({ phase: 'idle', trouble: undefined, announcement: '' });
+    expect(h.calls).toHaveLength(1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('stop is given until it is through, once, and says so meanwhile', async () => {
+    const stop = turns(undefined, undefined, problem(503, 'unavailable', 'not now'), new Response('{}'));
+    const h = harness([(l) => l.write(wireRange(1, 3))], {}, undefined, (url) => (url.endsWith('/stop') ? stop() : undefined));
+    void h.chat.send(question);
+    await tick(100);
+    void h.chat.stop();
+    await tick();
+    expect(h.chat).toMatchObject({ stopped: true, trouble: { title: 'Stop has not got through yet', detail: 'it does not answer; trying again' } });
+    void h.chat.stop();
+    await tick(2300);
+    expect(h.chat.trouble?.detail).toBe('not now; trying again');
+    await tick(10_000);
+    expect(h.calls.filter((call) => call.url.endsWith('/stop'))).toHaveLength(4);
+    expect(h.chat).toMatchObject({ phase: 'live', stopped: true, trouble: undefined });
+    h.lines[0]!.write('id: 4\nevent: stopped\ndata: {"reason":"stop_requested"}\n\n');
+    await tick(100);
+    expect(h.chat.phase).toBe('stopped');
+  });
+
+  test('the end of the session ends the trouble of a stop', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 3))], {}, undefined, (url) => (url.endsWith('/stop') ? turns(undefined)() : undefined));
+    void h.chat.send(question);
+    await tick(100);
+    void h.chat.stop();
+    await tick(10);
+    h.lines[0]!.write(wireDone(4));
+    await tick(5000);
+    expect(h.chat).toMatchObject({ phase: 'done', trouble: undefined });
+  });
+
+  test('stop that is refused for good can be given again', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 3))], {}, undefined, (url) => (url.endsWith('/stop') ? problem(403, 'cross_origin', 'not you') : undefined));
+    void h.chat.send(question);
+    await tick(100);
+    void h.chat.stop();
+    await tick(100);
+    expect(h.chat).toMatchObject({ stopped: false, trouble: { title: 'Stop did not get through', detail: 'not you' } });
+  });
+
+  test('stop of a page that is paused, and of one that has been left', async () => {
+    const stop = turns(undefined, new Response('{}'));
+    const h = harness([(l) => l.write(wireRange(1, 3))], {}, undefined, (url) => (url.endsWith('/stop') ? stop() : undefined));
+    void h.chat.send(question);
+    await tick(100);
+    h.chat.pause();
+    void h.chat.stop();
+    await tick(10);
+    h.chat.leave();
+    await tick(1000);
+    expect(h.calls.filter((call) => call.url === '/v1/sessions/s1/stop')).toHaveLength(2);
+    expect(h.chat).toMatchObject({ phase: 'idle', stopped: false, trouble: undefined, announcement: '' });
+  });
+
+  test('an address without a place waits for the server, and can be paused meanwhile', async () => {
+    for (const paused of [false, true]) {
+      const state = turns(undefined, undefined, new Response(JSON.stringify({ id: 's1', state: 'running', source: { type: 'generate' }, unit: 'token', last_event_id: 9 })));
+      const h = harness([(l) => l.write(wireRange(1, 9))], {}, undefined, (url) => (url === '/v1/sessions/s1' ? state() : undefined));
+      void h.chat.open({ id: 's1', at: undefined, paused: false, pace: 0 });
+      await tick();
+      expect(h.chat).toMatchObject({ phase: 'reconnecting', trouble: undefined });
+      if (paused) h.chat.pause();
+      await tick(5000);
+      expect(h.chat).toMatchObject(paused ? { phase: 'paused', cursor: 0 } : { phase: 'live', cursor: 9 });
+      expect(h.lines).toHaveLength(paused ? 0 : 1);
+      h.chat.leave();
+    }
+  });
+
+  test('an address whose state was lost has its question in the end', async () => {
+    const state = turns(undefined, new Response(JSON.stringify({ id: 's1', source: { type: 'generate' }, last_event_id: 9, metadata: { prompt: 'before' } })));
+    const h = harness([(l) => l.write(wireRange(1, 9))], {}, undefined, (url) => (url === '/v1/sessions/s1' ? state() : undefined));
+    void h.chat.open({ id: 's1', at: 5, paused: false, pace: 0 });
+    await tick(500);
+    expect(h.chat).toMatchObject({ phase: 'live', cursor: 9, prompt: '' });
+    await tick(500);
+    expect(h.chat).toMatchObject({ phase: 'live', prompt: 'before' });
+  });
+
+  test('the strip tells of a line that is back and has nothing new', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 5)), () => {}, (l) => l.write(wireRange(6, 7))]);
+    void h.chat.send(question);
+    await tick(300);
+    h.lines[0]!.reset();
+    await tick(1);
+    expect(h.chat).toMatchObject({ phase: 'reconnecting', cut: { at: 5, open: false } });
+    await tick(300);
+    expect(h.chat).toMatchObject({ phase: 'live', cut: { at: 5, open: true, back: undefined } });
+    h.lines[1]!.reset();
+    await tick(1);
+    expect(h.chat).toMatchObject({ phase: 'reconnecting', cuts: 1, cut: { at: 5, open: false } });
+    await tick(1600);
+    expect(h.chat).toMatchObject({ phase: 'live', cuts: 1, cut: { at: 5, back: { at: 6, missing: 0, repeated: 0 } } });
+  });
+
+  for (const how of ['online', 'visible'] as const) {
+    test(`it is tried at once when the page is ${how}`, async () => {
+      const h = harness([(l) => l.write(wireRange(1, 5)), () => problem(429, 'overloaded', 'full'), (l) => l.write(wireRange(6, 7))]);
+      void h.chat.send(question);
+      await tick(300);
+      if (how === 'visible') h.chat.setVisible(false);
+      h.lines[0]!.reset();
+      await tick(300);
+      expect(h.lines).toHaveLength(2);
+      if (how === 'visible') h.chat.setVisible(true);
+      else h.chat.online();
+      await tick(100);
+      expect(h.chat).toMatchObject({ phase: 'live', cursor: 7 });
+    });
+  }
+
+  test('an answer that the restart cut short says so', async () => {
+    const end = { reason: 'restart', error: { code: 'not_continuable', message: 'the relay was restarted, and so on' }, usage: {} };
+    const h = harness([(l) => l.write(wireRange(1, 5)), (l) => l.write(`id: 6\nevent: interrupted\ndata: ${JSON.stringify(end)}\n\n`)]);
+    void h.chat.send(question);
+    await tick(300);
+    h.lines[0]!.reset();
+    await tick(1000);
+    expect(h.answer.text).toBe(text(2, 5));
+    expect(h.chat).toMatchObject({ phase: 'interrupted', trouble: undefined, end: { error: end.error } });
+    expect(h.chat.announcement).toBe(`Interrupted at event 6: ${h.chat.why}`);
+    expect(h.chat.why).toMatch(/^The relay was restarted in the middle of this answer/);
+  });
+
+  for (const [code, title] of [
+    ['session_expired', 'This session has expired'],
+    ['session_deleted', 'This session was deleted'],
+    ['session_evicted', 'This session was removed to make room'],
+  ] as const) {
+    test(`a session that is gone: ${code}`, async () => {
+      const h = harness([() => problem(410, code, 'gone')]);
+      void h.chat.open({ id: 's1', at: 5, paused: false, pace: 0 });
+      await tick();
+      expect(h.chat).toMatchObject({ phase: 'refused', announcement: `Failed: ${title}` });
+      expect(h.chat.trouble).toEqual({ title, detail: '' });
+    });
+  }
+});
+
+describe('Chat, when nothing comes', () => {
+  const ready = new Response('{"status":"ready"}');
+  const waiting = problem(503, 'unavailable', 'the store takes nothing at the moment');
+  const full = problem(507, 'storage_full', 'the disk that keeps the sessions is full');
+
+  /** A chat that has got three events and then nothing, and a count of its questions. */
+  async function silence(...answers: (Response | undefined)[]): Promise<Harness & { asked: () => number }> {
+    const answer = turns(...answers);
+    const h = harness([(l) => l.write(wireRange(1, 3)), (l) => l.write(wire(l.after + 1))], {}, undefined, (url) => (url === '/readyz' ? answer() : undefined));
+    void h.chat.send(question);
+    await tick(100);
+    expect(h.chat).toMatchObject({ phase: 'live', cursor: 3 });
+    return { ...h, asked: () => h.calls.filter((call) => call.url === '/readyz').length };
+  }
+
+  test('for 5 s the relay is asked why, and every 5 s from then on', async () => {
+    const h = await silence(ready, ready, waiting, full, full, ready);
+    await tick(4800);
+    expect(h.asked()).toBe(0);
+    await tick(500);
+    expect(h).toMatchObject({ chat: { disk: undefined } });
+    expect(h.asked()).toBe(1);
+    await tick(5000);
+    expect(h.asked()).toBe(2);
+    expect(h.chat.disk).toBeUndefined();
+    await tick(5000);
+    expect(h.chat).toMatchObject({ phase: 'live', disk: 'waiting', announcement: 'The relay waits for its disk; the text goes on, or ends, when the disk is back' });
+    await tick(5000);
+    expect(h.chat).toMatchObject({ phase: 'live', disk: 'full', announcement: 'The relay’s disk is full; the text goes on, or ends, when there is room again' });
+    await tick(10_000);
+    expect(h.asked()).toBe(6);
+    expect(h.chat).toMatchObject({ phase: 'live', disk: undefined, announcement: 'The relay’s disk is back', trouble: undefined, cut: undefined });
+  });
+
+  test('the next event ends it, and the 5 s begin again', async () => {
+    const h = await silence(waiting);
+    await tick(5200);
+    expect(h.chat.disk).toBe('waiting');
+    h.lines[0]!.write(wire(4));
+    await tick(100);
+    expect(h.chat).toMatchObject({ phase: 'live', disk: undefined, cursor: 4, announcement: 'The text goes on' });
+    for (let id = 5; id < 10; id++) {
+      await tick(4000);
+      h.lines[0]!.write(wire(id));
+    }
+    expect(h.asked()).toBe(1);
+  });
+
+  test('an end of its own tells why', async () => {
+    const h = await silence(waiting);
+    await tick(5200);
+    h.lines[0]!.write('id: 4\nevent: failed\ndata: {"reason":"error","error":{"code":"storage_failed","message":"x"}}\n\n');
+    await tick(100);
+    expect(h.chat).toMatchObject({ phase: 'failed', disk: undefined });
+    expect(h.chat.announcement).toMatch(/^Failed at event 4: The relay’s disk took nothing/);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('a paused page and a paused session do not ask', async () => {
+    const h = await silence(waiting);
+    h.lines[0]!.write('id: 4\nevent: paused\ndata: {}\n\n');
+    await tick(20_000);
+    expect(h.asked()).toBe(0);
+    h.lines[0]!.write('id: 5\nevent: resumed\ndata: {}\n\n');
+    await tick(6000);
+    expect(h.chat.disk).toBe('waiting');
+    h.chat.pause();
+    expect(h.chat.disk).toBeUndefined();
+    await tick(20_000);
+    expect(h.asked()).toBe(1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('a hidden page does not ask; shown, it does at once', async () => {
+    const h = await silence(waiting);
+    h.chat.setVisible(false);
+    await tick(15_000);
+    expect(h.asked()).toBe(0);
+    h.chat.setVisible(true);
+    await tick(250);
+    expect(h.asked()).toBe(1);
+  });
+
+  test('an answer that tells nothing of the disk', async () => {
+    const h = await silence(new Response(null, { status: 503 }), problem(503, 'shutting_down', 'soon'), new Response(null, { status: 404 }), waiting, undefined, undefined, new Response(null, { status: 502 }));
+    await tick(15_500);
+    expect(h.asked()).toBe(3);
+    expect(h.chat.disk).toBeUndefined();
+    await tick(15_000); // the relay is not reached: as it was
+    expect(h.asked()).toBe(6);
+    expect(h.chat.disk).toBe('waiting');
+    await tick(5000);
+    expect(h.chat.disk).toBeUndefined();
+  });
+
+  for (const [how, then] of [
+    ['an event', (h: Harness) => h.lines[0]!.write(wire(4))],
+    ['the loss of the line', (h: Harness) => h.lines[0]!.reset()],
+    ['leaving', (h: Harness) => h.chat.leave()],
+  ] as const) {
+    test(`an answer that comes after ${how} is too late, and no second one is asked for meanwhile`, async () => {
+      let answer: ((response: Response) => void) | undefined;
+      const slow = new Promise<Response>((resolve) => (answer = resolve));
+      const h = harness([(l) => l.write(wireRange(1, 3)), () => {}], {}, undefined, (url) => (url === '/readyz' ? slow : undefined));
+      void h.chat.send(question);
+      await tick(20_000);
+      expect(h.calls.filter((call) => call.url === '/readyz')).toHaveLength(1);
+      then(h);
+      await tick(10);
+      answer!(waiting.clone());
+      await tick(1000);
+      expect(h.chat.disk).toBeUndefined();
+    });
+  }
+});
