@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -63,7 +64,7 @@ type generation struct {
 }
 
 func newGeneration(p *provider, q question) (*generation, error) {
-	_, err := p.body(q) // which may refuse the parameters
+	_, err := p.fields(q) // which may refuse the parameters
 	return &generation{provider: p, question: q}, err
 }
 
@@ -307,7 +308,11 @@ func (p *provider) request(ctx context.Context, q question, d *decoder) (*http.R
 		q.text = ""
 	}
 	d.skip = text[len(q.text):]
-	body, err := p.body(q)
+	fields, err := p.fields(q)
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(fields)
 	if err != nil {
 		return nil, err
 	}

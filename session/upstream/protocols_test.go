@@ -40,7 +40,20 @@ func mockSet(t *testing.T, c upstream.Config, mock *upstreamtest.Provider) *upst
 
 // eachProtocol runs a test in a bubble for each protocol.
 func eachProtocol(t *testing.T, test func(t *testing.T, p upstream.Protocol)) {
-	for _, p := range upstream.Protocols() {
+	eachOf(t, upstream.Protocols(), test)
+}
+
+// eachBy is eachProtocol for those that can be asked so to go on.
+func eachBy(t *testing.T, by session.Continuation, test func(t *testing.T, p upstream.Protocol)) {
+	can := upstream.Protocols()
+	if by == session.ByPrefill {
+		can = slices.DeleteFunc(can, func(p upstream.Protocol) bool { return p == upstream.Responses })
+	}
+	eachOf(t, can, test)
+}
+
+func eachOf(t *testing.T, protocols []upstream.Protocol, test func(t *testing.T, p upstream.Protocol)) {
+	for _, p := range protocols {
 		t.Run(string(p), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { test(t, p) })
 		})
@@ -191,10 +204,7 @@ func TestContinue(t *testing.T) {
 	whole := upstreamtest.Text(prompt)
 	for _, by := range []session.Continuation{session.ByPrefill, session.ByMessage} {
 		t.Run(string(by), func(t *testing.T) {
-			eachProtocol(t, func(t *testing.T, p upstream.Protocol) {
-				if by == session.ByPrefill && p == upstream.Responses {
-					t.Skip("has none")
-				}
+			eachBy(t, by, func(t *testing.T, p upstream.Protocol) {
 				mock := upstreamtest.New(upstreamtest.Options{Default: upstreamtest.Behavior{Size: 100}})
 				set := mockSet(t, upstream.Config{Protocol: p, Continuation: by}, mock)
 				for at := range whole[:len(whole)/8] {
@@ -258,10 +268,7 @@ func TestCursors(t *testing.T) {
 // says otherwise.
 func TestContinueWithoutPrefill(t *testing.T) {
 	whole := upstreamtest.Text(prompt)
-	eachProtocol(t, func(t *testing.T, p upstream.Protocol) {
-		if p == upstream.Responses {
-			t.Skip("has none")
-		}
+	eachBy(t, session.ByPrefill, func(t *testing.T, p upstream.Protocol) {
 		mock := upstreamtest.New(upstreamtest.Options{Default: upstreamtest.Behavior{NoPrefill: true}})
 		set := mockSet(t, upstream.Config{Protocol: p, Continuation: session.ByPrefill, Limits: once}, mock)
 		got := continued(t, set, whole[:begun])

@@ -220,10 +220,10 @@ func (c Config) rawParameters(to protocol) (map[string]json.RawMessage, error) {
 	return raw, err
 }
 
-// body is the JSON of q: what the protocol sets, parameters, those of the
+// fields are those of q's body: what the protocol sets, parameters, those of the
 // configuration, and the protocol's presets. A parameter that the protocol sets
 // is a *session.InvalidError.
-func (p *provider) body(q question) ([]byte, error) {
+func (p *provider) fields(q question) (map[string]any, error) {
 	fields, err := p.protocol.fields(q)
 	if err != nil {
 		return nil, err
@@ -245,5 +245,5 @@ func (p *provider) body(q question) ([]byte, error) {
 			}
 		}
 	}
-	return json.Marshal(fields)
+	return fields, nil
 }
