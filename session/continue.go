@@ -10,42 +10,56 @@ import (
 // of Get, Create and the store, ErrNotUpstream, ErrNotEnded, ErrToolCall, and an
 // *EndedError for one that is done.
 func (m *Manager) Continue(ctx context.Context, who Principal, id ID) (*Session, error) {
-	s, err := m.Get(ctx, who, id)
+	spec, err := m.continued(ctx, who, id)
 	if err != nil {
 		return nil, err
+	}
+	return m.Create(ctx, who, spec)
+}
+
+// ContinueNamed is Continue with names, as CreateNamed is Create.
+func (m *Manager) ContinueNamed(ctx context.Context, who Principal, id ID, names Names) (s *Session, again bool, err error) {
+	return m.named(ctx, who, names, func() (Spec, error) { return m.continued(ctx, who, id) })
+}
+
+// continued is the Spec of what Continue makes.
+func (m *Manager) continued(ctx context.Context, who Principal, id ID) (Spec, error) {
+	s, err := m.Get(ctx, who, id)
+	if err != nil {
+		return Spec{}, err
 	}
 	status := s.Status()
 	switch {
 	case s.info.Spec.Source.Type != SourceUpstream:
-		return nil, ErrNotUpstream
+		return Spec{}, ErrNotUpstream
 	case !status.State.Terminal():
-		return nil, ErrNotEnded
+		return Spec{}, ErrNotEnded
 	case status.State == Done:
-		return nil, &EndedError{State: Done}
+		return Spec{}, &EndedError{State: Done}
 	}
 	m.mu.Lock()
 	size := m.ended[id].bytes
 	m.mu.Unlock()
 	if !m.bytes.take(size) { // the text is kept twice, and is in memory before
-		return nil, ErrOverloaded
+		return Spec{}, ErrOverloaded
 	}
 	text, called, err := textOf(ctx, m.store, id, status.Last)
 	m.bytes.add(-size)
 	if err != nil {
-		return nil, fmt.Errorf("continue a session: %w", err)
+		return Spec{}, fmt.Errorf("continue a session: %w", err)
 	}
 	if called {
-		return nil, ErrToolCall
+		return Spec{}, ErrToolCall
 	}
 	r, err := m.store.Acquire(ctx, id) // it alone gives what the source was given
 	if err != nil {
-		return nil, fmt.Errorf("continue a session: %w", err)
+		return Spec{}, fmt.Errorf("continue a session: %w", err)
 	}
 	spec := r.Info.Spec
-	spec.Source.Text, spec.Continues = text, id
+	spec.Source.Text, spec.Continues, spec.Digest = text, id, ""
 	if r.Info.EncodingSource != EncodingRequested {
 		spec.Encoding = "" // as the model has it
 	}
 	spec.Retain = min(spec.Retain, m.opts.Retain)
-	return m.Create(ctx, who, spec)
+	return spec, nil
 }

@@ -22,6 +22,8 @@ var (
 	ErrNotUpstream = errors.New("only a session of an upstream can be continued")
 	// ErrToolCall reports a session to be continued whose answer has called tools.
 	ErrToolCall = errors.New("the answer has begun to call a tool, which cannot be continued")
+	// ErrKeyReused reports a creation whose key was used for something else.
+	ErrKeyReused = errors.New("the idempotency key was used with another request: take a new key, or repeat that request")
 	// ErrFull reports an append that reached the session's or the relay's
 	// limit of bytes. The session has ended with a failed frame.
 	ErrFull = errors.New("the session has reached its limit of bytes and has ended")

@@ -27,6 +27,7 @@ type Manager struct {
 	readers quota
 	held    quota          // bytes of deltas that wait for resume
 	unread  quota          // upstreams that run on unread
+	keys    keys           // of creations under way
 	starts  chan *pump     // to Run
 	strays  sync.WaitGroup // changes of the store that somebody may wait for
 	stopped chan struct{}
@@ -191,6 +192,10 @@ func (m *Manager) see(ctx context.Context, do func(context.Context) error) error
 // Create makes a session, whose first frame is committed when it returns.
 // Errors are *InvalidError, ErrOverloaded, ErrShutdown and those of Ready.
 func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Session, error) {
+	return m.newSession(ctx, who, spec, nil)
+}
+
+func (m *Manager) newSession(ctx context.Context, who Principal, spec Spec, aliases []Alias) (*Session, error) {
 	spec = spec.withDefaults(m.opts)
 	if err := spec.validate(m.opts.Retain); err != nil {
 		return nil, err
@@ -212,7 +217,7 @@ func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Sessio
 	}
 	var s *Session
 	err = m.see(ctx, func(ctx context.Context) (err error) {
-		if s, err = m.create(ctx, info, source, cut); err != nil {
+		if s, err = m.create(ctx, info, source, cut, aliases); err != nil {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.live--
@@ -257,7 +262,7 @@ func newInfo(who Principal, spec Spec) Info {
 	return info
 }
 
-func (m *Manager) create(ctx context.Context, info Info, source Source, cut chunker.Chunker) (*Session, error) {
+func (m *Manager) create(ctx context.Context, info Info, source Source, cut chunker.Chunker, aliases []Alias) (*Session, error) {
 	spec := info.Spec
 	var continues *ID
 	if spec.Continues != (ID{}) {
@@ -277,7 +282,10 @@ func (m *Manager) create(ctx context.Context, info Info, source Source, cut chun
 	}
 	wire := Wire(Frame{1, KindSession, first}.AppendWire(nil))
 	kept := context.WithoutCancel(ctx)
-	token, err := m.store.Create(kept, Record{Info: info, State: Running, Last: 1}, wire)
+	token, err := m.store.Create(kept, Record{Info: info, State: Running, Last: 1}, wire, aliases...)
+	if _, bound := errors.AsType[*BoundError](err); bound {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("create session: %w: %w", ErrStore, err)
 	}

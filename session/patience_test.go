@@ -35,9 +35,9 @@ func (st *hungStore) wait() {
 	}
 }
 
-func (st *hungStore) Create(ctx context.Context, r session.Record, first session.Wire) (session.Token, error) {
+func (st *hungStore) Create(ctx context.Context, r session.Record, first session.Wire, aliases ...session.Alias) (session.Token, error) {
 	st.wait()
-	return st.Store.Create(ctx, r, first)
+	return st.Store.Create(ctx, r, first, aliases...)
 }
 
 func (st *hungStore) Append(ctx context.Context, batches []session.Batch) []error {
@@ -138,8 +138,8 @@ type lateStore struct {
 	late atomic.Bool
 }
 
-func (st *lateStore) Create(ctx context.Context, r session.Record, first session.Wire) (session.Token, error) {
-	token, err := st.Store.Create(ctx, r, first)
+func (st *lateStore) Create(ctx context.Context, r session.Record, first session.Wire, aliases ...session.Alias) (session.Token, error) {
+	token, err := st.Store.Create(ctx, r, first, aliases...)
 	if st.late.Load() {
 		time.Sleep(time.Second)
 	}

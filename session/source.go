@@ -31,12 +31,29 @@ type SourceSpec struct {
 	Seed   uint64 // generate
 	Length int    // generate: in words, 0 means DefaultLength
 
-	Model    string          // upstream
-	Messages json.RawMessage // upstream: a JSON array, as in chat completions
+	Model string // upstream
+	// Dialect is the form that Messages and Parameters of an upstream have.
+	Dialect  Dialect
+	Messages json.RawMessage // upstream: a JSON array
 	// Parameters is a JSON object whose fields the request to the upstream has
 	// beside those that the relay sets; nil for none.
 	Parameters json.RawMessage
 }
+
+// A Dialect is whose form a question to an upstream has, which may speak
+// another.
+type Dialect string
+
+const (
+	// DialectNative has messages as chat completions have them, and parameters
+	// in the upstream's own form.
+	DialectNative Dialect = ""
+	// DialectChat has both as OpenAI's chat completions have them.
+	DialectChat Dialect = "chat"
+	// DialectResponses has items of the input of OpenAI's Responses, and the
+	// parameters of those.
+	DialectResponses Dialect = "responses"
+)
 
 // own reports whether the source is the relay's own, which gives the same text
 // each time it is asked.

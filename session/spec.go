@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -52,6 +53,22 @@ type Spec struct {
 	Continues ID `json:",omitzero"`
 	// Metadata is the client's own; it comes back with the state.
 	Metadata map[string]string
+	// Projection is what the log is to be shown with in other protocols than
+	// the native one.
+	Projection Projection `json:",omitzero"`
+	// Digest is of what was asked for under Names.Key; empty without one.
+	Digest string `json:",omitempty"`
+}
+
+// A Projection is what protocols show of a session beside its log. It is for
+// who renders them: the session package keeps it, and nothing else.
+type Projection struct {
+	// Version is that of the projections at the session's creation, which show
+	// its log in the same way for ever.
+	Version int
+	// Recorded are the parameters of the request, as its protocol shows them
+	// again: a JSON object, or nil.
+	Recorded json.RawMessage `json:",omitempty"`
 }
 
 // An OnPause says what becomes of an upstream while its session is paused.
@@ -208,7 +225,7 @@ const sessionSize = 1 << 10
 
 // size is what the spec takes for as long as its session is there, in bytes.
 func (s Spec) size() int64 {
-	n := sessionSize + len(s.Source.Text) + len(s.Source.Prompt) + len(s.Source.Model)
+	n := sessionSize + len(s.Projection.Recorded) + len(s.Source.Text) + len(s.Source.Prompt) + len(s.Source.Model)
 	n += 2 * (len(s.Source.Messages) + len(s.Source.Parameters)) // once more in the request
 	for key, value := range s.Metadata {
 		n += len(key) + len(value)

@@ -107,6 +107,22 @@ type Record struct {
 	Checkpoint Checkpoint
 }
 
+// An Alias is another name for a session among those of its principal.
+type Alias struct {
+	Name string
+	// Moves says that the name may be bound to another session, of which it is
+	// an alias no more.
+	Moves bool
+}
+
+// A BoundError reports an alias that is bound to another session. It is an
+// ErrExists.
+type BoundError struct{ ID ID }
+
+func (e *BoundError) Error() string { return "the alias is bound to another session" }
+
+func (e *BoundError) Unwrap() error { return ErrExists }
+
 // A StoreStat is how a Store is doing.
 type StoreStat struct {
 	// Err is why new sessions are refused at the moment: it wraps ErrNoSpace,
@@ -147,12 +163,13 @@ type Cursor struct {
 // return errors that wrap ErrStore, and so do those that are waiting: an
 // Append too, with which it is open what has been committed.
 type Store interface {
-	// Create commits a new session with its first frames, at token 1. Of r the
-	// Token and Bytes are ignored. It returns ErrConflict if the frames do not
-	// run from 1 to r.Last, ErrNoSpace, and ErrExists if the id is in use or
-	// has a tombstone. With one whose tombstone was dropped a session can be
-	// created again.
-	Create(ctx context.Context, r Record, first Wire) (Token, error)
+	// Create commits a new session with its first frames and its aliases, all or
+	// nothing, at token 1. Of r the Token and Bytes are ignored. It returns
+	// ErrConflict if the frames do not run from 1 to r.Last, ErrNoSpace, and
+	// ErrExists if the id is in use or has a tombstone, or as a *BoundError if
+	// an alias that does not move is bound. With an id whose tombstone was
+	// dropped a session can be created again.
+	Create(ctx context.Context, r Record, first Wire, aliases ...Alias) (Token, error)
 
 	// Acquire makes the caller the owner: it raises the session's token by one
 	// and returns the whole record with the new token. That a session has ended

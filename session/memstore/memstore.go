@@ -57,7 +57,7 @@ func (st *Store) Level() session.Level { return session.LevelMemory }
 // Stat says that all is well: memory is the Manager's to count.
 func (st *Store) Stat() session.StoreStat { return session.StoreStat{} }
 
-func (st *Store) Create(ctx context.Context, r session.Record, first session.Wire) (session.Token, error) {
+func (st *Store) Create(ctx context.Context, r session.Record, first session.Wire, aliases ...session.Alias) (session.Token, error) {
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
@@ -71,8 +71,16 @@ func (st *Store) Create(ctx context.Context, r session.Record, first session.Wir
 	if st.sessions[id] != nil || st.tombstones[id] != nil {
 		return 0, session.ErrExists
 	}
+	for _, a := range aliases {
+		if bound, taken := st.aliases[alias{who, a.Name}]; taken && !a.Moves {
+			return 0, &session.BoundError{ID: bound}
+		}
+	}
 	r.Token, r.Bytes = 1, int64(len(first))
 	s := &stored{record: r.Clone(), frames: bytes.Clone(first), ends: ends}
+	for _, a := range aliases {
+		st.bind(alias{who, a.Name}, s)
+	}
 	st.sessions[id] = s
 	at, _ := slices.BinarySearchFunc(st.newest[who], cursor(s), compare)
 	st.newest[who] = slices.Insert(st.newest[who], at, s)
@@ -252,9 +260,17 @@ func (st *Store) Bind(ctx context.Context, who session.Principal, name string, i
 	if bound, ok := st.aliases[a]; ok {
 		return bound, session.ErrExists
 	}
-	st.aliases[a] = id
-	s.aliases = append(s.aliases, a)
+	st.bind(a, s)
 	return id, nil
+}
+
+// bind makes a an alias of s, whoever had it. It needs mu.
+func (st *Store) bind(a alias, s *stored) {
+	if had := st.sessions[st.aliases[a]]; had != nil {
+		had.aliases = slices.DeleteFunc(had.aliases, func(other alias) bool { return other == a })
+	}
+	st.aliases[a] = s.record.Info.ID
+	s.aliases = append(s.aliases, a)
 }
 
 func (st *Store) Resolve(ctx context.Context, who session.Principal, name string) (session.ID, error) {

@@ -274,7 +274,7 @@ func (e *entry) putState(b *pebble.Batch, buf []byte) []byte {
 func (in *info) created() int64 { return in.info.Created.UnixMilli() }
 
 // Create commits a new session. See session.Store.
-func (st *Store) Create(ctx context.Context, r session.Record, first session.Wire) (session.Token, error) {
+func (st *Store) Create(ctx context.Context, r session.Record, first session.Wire, aliases ...session.Alias) (session.Token, error) {
 	last, _, err := first.Check(0)
 	if err != nil || last != r.Last {
 		return 0, session.ErrConflict

@@ -57,11 +57,11 @@ func (st *Faulty) down() error {
 	return nil
 }
 
-func (st *Faulty) Create(ctx context.Context, r session.Record, first session.Wire) (session.Token, error) {
+func (st *Faulty) Create(ctx context.Context, r session.Record, first session.Wire, aliases ...session.Alias) (session.Token, error) {
 	if _, err := st.now(); err != nil {
 		return 0, err
 	}
-	return st.Store.Create(ctx, r, first)
+	return st.Store.Create(ctx, r, first, aliases...)
 }
 
 func (st *Faulty) Acquire(ctx context.Context, id session.ID) (session.Record, error) {

@@ -1,0 +1,126 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// Names are what a new session can be found by beside its id.
+type Names struct {
+	// Key is that of the creation: repeated with the same key it finds the
+	// session that it has made, for as long as that is kept. Empty for none.
+	Key string
+	// Digest is of all that is asked for, with a Key: the same key with another
+	// digest is ErrKeyReused.
+	Digest string
+	// Alias is taken from the session that had it before. Empty for none.
+	Alias string
+}
+
+// aliasOf is the alias of a key. Others have a prefix of their own.
+func aliasOf(key string) string { return "key:" + key }
+
+// CreateNamed is Create of a session with names, and reports whether it was
+// there already: then nothing is made. Errors are those of Create and Get, and
+// ErrKeyReused.
+func (m *Manager) CreateNamed(ctx context.Context, who Principal, spec Spec, names Names) (s *Session, again bool, err error) {
+	return m.named(ctx, who, names, func() (Spec, error) { return spec, nil })
+}
+
+// named makes what spec returns, unless names have a key that did.
+func (m *Manager) named(ctx context.Context, who Principal, names Names, spec func() (Spec, error)) (s *Session, again bool, err error) {
+	var aliases []Alias
+	if names.Alias != "" {
+		aliases = append(aliases, Alias{Name: names.Alias, Moves: true})
+	}
+	key := Alias{Name: aliasOf(names.Key)}
+	if names.Key != "" {
+		leave, err := m.keys.enter(ctx, who, names.Key)
+		if err != nil {
+			return nil, false, err
+		}
+		defer leave()
+		s, err := m.Resolve(ctx, who, key.Name)
+		_, key.Moves = errors.AsType[*GoneError](err) // which may still be bound
+		switch {
+		case err == nil:
+			return s.repeated(names)
+		case !key.Moves && !errors.Is(err, ErrNotFound):
+			return nil, false, err
+		}
+		aliases = append(aliases, key)
+	}
+	made, err := spec()
+	if err != nil {
+		return nil, false, err
+	}
+	made.Digest = names.Digest
+	s, err = m.newSession(ctx, who, made, aliases)
+	if bound, ok := errors.AsType[*BoundError](err); ok { // by another relay meanwhile
+		if s, err = m.Get(ctx, who, bound.ID); err == nil {
+			return s.repeated(names)
+		}
+	}
+	return s, false, err
+}
+
+// repeated is what a creation finds whose key has made s.
+func (s *Session) repeated(names Names) (*Session, bool, error) {
+	if s.info.Spec.Digest != names.Digest {
+		return nil, false, ErrKeyReused
+	}
+	return s, true, nil
+}
+
+// Resolve returns the session that has an alias. Errors are those of Get, and
+// of the store.
+func (m *Manager) Resolve(ctx context.Context, who Principal, alias string) (*Session, error) {
+	id, err := m.store.Resolve(ctx, who, alias)
+	if err != nil {
+		return nil, err
+	}
+	return m.Get(ctx, who, id)
+}
+
+// keys are those of creations that are under way: of each key one at a time,
+// so that who repeats a creation finds what it made.
+type keys struct {
+	mu   sync.Mutex // guards the field below
+	busy map[principalKey]chan struct{}
+}
+
+type principalKey struct {
+	who Principal
+	key string
+}
+
+// enter waits until no other creation has the key, or ctx is done.
+func (k *keys) enter(ctx context.Context, who Principal, key string) (leave func(), err error) {
+	name := principalKey{who, key}
+	for {
+		k.mu.Lock()
+		other := k.busy[name]
+		if other == nil {
+			break
+		}
+		k.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	defer k.mu.Unlock()
+	if k.busy == nil {
+		k.busy = make(map[principalKey]chan struct{})
+	}
+	done := make(chan struct{})
+	k.busy[name] = done
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.busy, name)
+		close(done)
+	}, nil
+}
