@@ -23,6 +23,23 @@ const maxEcho = 64
 // decode reads the request's body into v. An empty body leaves v as it is. It
 // does not look at Content-Type.
 func (s *Server) decode(c *gin.Context, v any) error {
+	body, err := s.body(c)
+	if err != nil {
+		return err
+	}
+	return decodeBody(body, v)
+}
+
+// decodeBody reads a body into v. An empty one leaves v as it is.
+func decodeBody(body []byte, v any) error {
+	if strings.TrimSpace(string(body)) == "" {
+		return nil
+	}
+	return decodeStrict(body, v, "")
+}
+
+// body reads the request's body.
+func (s *Server) body(c *gin.Context) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, s.opts.MaxBody))
 	rc := http.NewResponseController(c.Writer)
 	rc.SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout)) // the body may have taken all the time there was
@@ -32,15 +49,13 @@ func (s *Server) decode(c *gin.Context, v any) error {
 	}
 	switch _, tooLarge := errors.AsType[*http.MaxBytesError](err); {
 	case tooLarge:
-		return &requestError{codeBody, fmt.Sprintf("the body is larger than %d bytes", s.opts.MaxBody)}
+		return nil, &requestError{codeBody, fmt.Sprintf("the body is larger than %d bytes", s.opts.MaxBody)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &requestError{codeSlowBody, "the body took too long to arrive"}
+		return nil, &requestError{codeSlowBody, "the body took too long to arrive"}
 	case err != nil:
-		return &requestError{codeJSON, "the body broke off"}
-	case strings.TrimSpace(string(body)) == "":
-		return nil
+		return nil, &requestError{codeJSON, "the body broke off"}
 	}
-	return decodeStrict(body, v, "")
+	return body, nil
 }
 
 // decodeStrict reads one JSON value as RFC 8259 and RFC 7493 have it: names are
@@ -65,6 +80,45 @@ func decodeStrict(data []byte, v any, prefix string) error {
 		return &session.InvalidError{Field: fieldOf(prefix, semantic.JSONPointer), Reason: "cannot be " + kindOf(semantic.JSONKind)}
 	}
 	return &requestError{codeJSON, "the body is not JSON: " + echo(strings.TrimPrefix(err.Error(), "jsontext: "))}
+}
+
+// fields are those of a request of another protocol than the native one, which
+// may have any: what nobody takes is passed on.
+type fields map[string]jsontext.Value
+
+// decodeFields reads a body that must be an object.
+func decodeFields(body []byte) (fields, error) {
+	f := make(fields)
+	if err := decodeBody(body, &f); err != nil {
+		return nil, err
+	}
+	if f == nil {
+		return nil, &requestError{codeJSON, "the body is null"}
+	}
+	return f, nil
+}
+
+// take reads a field into v, and takes it out of the others. A field that is
+// absent or null leaves v as it is.
+func (f fields) take(name string, v any) error {
+	raw, there := f[name]
+	delete(f, name)
+	if !there || raw.Kind() == 'n' {
+		return nil
+	}
+	return decodeStrict(raw, v, name)
+}
+
+// rest is what nobody has taken, nil if that is nothing.
+func (f fields) rest() []byte {
+	if len(f) == 0 {
+		return nil
+	}
+	raw, err := json.Marshal(f, json.Deterministic(true))
+	if err != nil {
+		panic(err) // it has been JSON
+	}
+	return raw
 }
 
 // fieldOf names a place in a body as source.text.

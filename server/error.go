@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -26,6 +27,12 @@ const (
 	codeUTF8        code = "invalid_utf8"
 	codeParameter   code = "invalid_parameter"
 	codeCursor      code = "malformed_cursor"
+	codeKey         code = "malformed_idempotency_key"
+	codeKeyReused   code = "idempotency_key_reused"
+	codeLater       code = "later_projection"
+	codeUnsupported code = "unsupported_parameter"
+	codeModel       code = "model_not_found"
+	codeCursorGone  code = "cursor_expired"
 	codeOrigin      code = "cross_origin"
 	codeHost        code = "unknown_host"
 	codeRoute       code = "route_not_found"
@@ -61,6 +68,12 @@ var statuses = map[code]int{
 	codeUTF8:        http.StatusBadRequest,
 	codeParameter:   http.StatusBadRequest,
 	codeCursor:      http.StatusBadRequest,
+	codeKey:         http.StatusBadRequest,
+	codeKeyReused:   http.StatusConflict,
+	codeLater:       http.StatusConflict,
+	codeUnsupported: http.StatusBadRequest,
+	codeModel:       http.StatusNotFound,
+	codeCursorGone:  http.StatusBadRequest,
 	codeOrigin:      http.StatusForbidden,
 	codeHost:        http.StatusMisdirectedRequest,
 	codeRoute:       http.StatusNotFound,
@@ -106,6 +119,10 @@ type requestError struct {
 
 func (e *requestError) Error() string { return e.detail }
 
+// errLaterProjection reports a session that a later version of the relay has
+// shown in a way that this one does not know.
+var errLaterProjection = &requestError{codeLater, "a later version of the relay made this session: only its native protocol is shown by this one"}
+
 // A problem is an error as clients get it (RFC 9457); type is about:blank, so
 // title is the status's own phrase.
 type problem struct {
@@ -131,6 +148,8 @@ func problemOf(err error) problem {
 		gone     *session.GoneError
 		sequence *session.SequenceError
 		tooLarge *session.TooLargeError
+		beyond   *aheadError
+		failure  *session.Failure
 	)
 	switch {
 	case errors.As(err, &request):
@@ -147,6 +166,12 @@ func problemOf(err error) problem {
 		p.Code, p.ExpectedSeq = codeOrder, sequence.Want
 	case errors.As(err, &tooLarge):
 		p.Code = codeEvent
+	case errors.As(err, &beyond):
+		p.Code = codeAhead
+	case errors.As(err, &failure):
+		p.Code, p.Status, p.Detail = code(failure.Code), http.StatusBadGateway, failure.Message
+	case errors.Is(err, session.ErrKeyReused):
+		p.Code = codeKeyReused
 	case errors.Is(err, session.ErrNotFound):
 		p.Code = codeSession
 	case errors.Is(err, session.ErrPaused):
@@ -174,7 +199,7 @@ func problemOf(err error) problem {
 	default:
 		p.Detail = "something went wrong in the relay; its log says what"
 	}
-	p.Status = statuses[p.Code]
+	p.Status = cmp.Or(p.Status, statuses[p.Code])
 	p.Title = http.StatusText(p.Status)
 	return p
 }
@@ -189,10 +214,33 @@ func (s *Server) renderError(c *gin.Context, err error) {
 		}
 		s.opts.Logger.Log(c.Request.Context(), level, "request failed", "route", c.FullPath(), "code", p.Code, "error", err)
 	}
-	if p.Code == codeOverload || p.Code == codeShutdown || p.Code == codeUnavailable || p.Code == codeNoSpace {
+	if p.passes() {
 		c.Header("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
 	}
-	if p.Code == codeAhead {
+	shapeOf(c.Request.URL.Path)(c, p)
+}
+
+// passes reports whether the same request may be taken later.
+func (p problem) passes() bool {
+	return p.Code == codeOverload || p.Code == codeShutdown || p.Code == codeUnavailable || p.Code == codeNoSpace
+}
+
+// shapeOf returns how the clients of a path expect errors.
+func shapeOf(path string) func(*gin.Context, problem) {
+	for _, prefix := range [...]string{"/v1/responses", "/v1/chat/", "/v1/models"} {
+		if strings.HasPrefix(path, prefix) {
+			return renderOpenAI
+		}
+	}
+	if strings.HasPrefix(path, "/api/") {
+		return renderText
+	}
+	return renderProblem
+}
+
+// renderProblem answers as RFC 9457 says.
+func renderProblem(c *gin.Context, p problem) {
+	if p.LastEventID != nil {
 		c.Header("Content-Range", fmt.Sprintf("events */%d", *p.LastEventID))
 	}
 	body, err := json.Marshal(p)
@@ -200,4 +248,53 @@ func (s *Server) renderError(c *gin.Context, err error) {
 		panic(err) // strings and numbers only
 	}
 	c.Data(p.Status, "application/problem+json", append(body, '\n'))
+}
+
+// renderOpenAI answers as OpenAI does
+// (https://platform.openai.com/docs/guides/error-codes). Its SDKs repeat
+// requests that met with 409 or 5xx, unless they are told not to.
+func renderOpenAI(c *gin.Context, p problem) {
+	var body struct {
+		Error struct {
+			Message string  `json:"message"`
+			Type    string  `json:"type"`
+			Param   *string `json:"param"`
+			Code    code    `json:"code"`
+		} `json:"error"`
+	}
+	if !p.passes() {
+		c.Header("X-Should-Retry", "false")
+	}
+	switch e := &body.Error; {
+	case p.Status == http.StatusTooManyRequests:
+		e.Type = "rate_limit_error"
+	case p.Status >= http.StatusInternalServerError:
+		e.Type = "server_error"
+	default:
+		e.Type = "invalid_request_error"
+	}
+	body.Error.Message, body.Error.Code = foreign(p.Detail), p.Code
+	if p.Field != "" {
+		body.Error.Param = new(foreign(p.Field))
+		if *body.Error.Param == "model" {
+			p.Status, body.Error.Code = http.StatusNotFound, codeModel
+		}
+	}
+	c.Data(p.Status, "application/json", append(appendJSON(nil, body), '\n'))
+}
+
+// foreign is a field's name, or what is said about it, in words of clients that
+// know nothing of sources.
+func foreign(words string) string {
+	if rest, ok := strings.CutPrefix(words, "source.type"); ok {
+		return "model" + rest
+	}
+	words = strings.TrimPrefix(words, "source.")
+	return strings.TrimPrefix(words, "parameters.")
+}
+
+// renderText answers with a sentence: the AI SDK shows the body as it is.
+func renderText(c *gin.Context, p problem) {
+	c.Header("X-Error-Code", string(p.Code))
+	c.Data(p.Status, "text/plain; charset=utf-8", []byte(foreign(p.Detail)))
 }

@@ -27,9 +27,9 @@ const (
 // A followRequest is what the events route was asked for.
 type followRequest struct {
 	after  session.FrameID
-	pace   float64 // events a second; 0 as they come
-	render projection
-	ping   bool // keep-alives as named events
+	pace   float64                            // events a second; 0 as they come
+	render func(session.Wire) ([]byte, error) // nil for frames as they are
+	ping   bool                               // keep-alives as named events
 }
 
 // parseFollow reads the request. The Last-Event-ID header wins over a cursor
@@ -59,7 +59,7 @@ func parseFollow(c *gin.Context) (r followRequest, err error) {
 			if value != "text" {
 				return errParameter("format", "can only be text")
 			}
-			r.render = appendPlain
+			r.render = rendered(appendPlain)
 			return nil
 		},
 		"ping": func(value string) error {
@@ -149,7 +149,6 @@ func (f *follower) run(ctx context.Context) error {
 	if f.request.pace > 0 {
 		size = 0 // one at a time
 	}
-	var rendered []byte
 	for {
 		frames, more, err := f.reader.Next(ctx, size)
 		switch {
@@ -170,10 +169,11 @@ func (f *follower) run(ctx context.Context) error {
 		}
 		body := []byte(frames)
 		if f.request.render != nil {
-			rendered = f.request.render(rendered[:0], frames)
-			body = rendered
+			if body, err = f.request.render(frames); err != nil {
+				return errAbort
+			}
 		}
-		if f.out.write(body) != nil {
+		if len(body) > 0 && f.out.write(body) != nil {
 			return errAbort // the client is gone, or too slow
 		}
 		f.silence.Reset(f.server.opts.KeepAlive)

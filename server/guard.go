@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +12,12 @@ import (
 
 	"tokenrelay/session"
 )
+
+// exposed are the headers of answers that pages of other origins may see.
+var exposed = []string{
+	"Location", "Last-Event-ID", "Retry-After", "Idempotent-Replayed", "X-Error-Code", sessionHeader,
+	"X-Workflow-Run-Id", "X-Workflow-Stream-Tail-Index", "X-Vercel-Ai-Ui-Message-Stream",
+}
 
 // A guard refuses what pages of other sites may make a browser send.
 type guard struct {
@@ -41,11 +48,13 @@ func (g *guard) check(c *gin.Context) error {
 	}
 	if origin := c.GetHeader("Origin"); slices.Contains(g.origins, origin) {
 		c.Header("Access-Control-Allow-Origin", origin)
-		c.Header("Access-Control-Expose-Headers", "Location, Last-Event-ID, Retry-After")
+		c.Header("Access-Control-Expose-Headers", strings.Join(exposed, ", "))
 		c.Writer.Header().Add("Vary", "Origin")
 		if c.Request.Method == http.MethodOptions {
 			c.Header("Access-Control-Allow-Methods", "GET, POST, DELETE")
-			c.Header("Access-Control-Allow-Headers", "Content-Type, Last-Event-ID")
+			// SDKs add headers of their own to those that we know.
+			asked := c.GetHeader("Access-Control-Request-Headers")
+			c.Header("Access-Control-Allow-Headers", cmp.Or(asked, "Content-Type, Last-Event-ID, Idempotency-Key"))
 			c.Header("Access-Control-Max-Age", "600")
 			c.AbortWithStatus(http.StatusNoContent)
 			return nil

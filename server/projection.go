@@ -1,36 +1,256 @@
 package server
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
-	"strings"
+	"io"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/gin-gonic/gin"
 
 	"tokenrelay/session"
 )
 
-// A projection appends frames to dst as another protocol's events, or in
-// another form. It is a pure function of the log: what it makes of a frame
-// depends on the frames before it alone. The native one is nil, since a frame's
-// wire form is the native event.
-type projection func(dst []byte, frames session.Wire) []byte
+// projectionVersion is that of the projections below: sessions record it, and
+// have their log shown in the same way for as long as they are kept. Whoever
+// changes what a projection makes of a log raises it, and keeps what older
+// sessions were shown with.
+const projectionVersion = 1
 
-// appendPlain writes the text of text frames as it is, for the eye: server-sent
-// events cannot carry a carriage return, so that a reader cannot tell one from
-// a line feed.
-func appendPlain(dst []byte, frames session.Wire) []byte {
-	for f := range frames.Frames() {
-		if f.Kind != session.KindText {
-			dst = f.AppendWire(dst)
-			continue
-		}
-		dst = fmt.Appendf(dst, "id: %d\n", f.ID)
-		for line := range strings.SplitSeq(plainLines.Replace(f.Text()), "\n") {
-			dst = append(dst, "data: "...)
-			dst = append(dst, line...)
-			dst = append(dst, '\n')
-		}
-		dst = append(dst, '\n')
-	}
-	return dst
+// A projection shows a log as another protocol's events. It is a pure function
+// of the frames and of what the session recorded: each frame is given to it
+// once, in order, and what it makes of one depends on those before it alone.
+// Frames that its protocol has no event for make none. One goroutine uses it.
+type projection interface {
+	frame(f session.Frame, to *events)
+	// size is how many bytes it keeps of the frames that it was given.
+	size() int
 }
 
-var plainLines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+// events takes the events of a projection. They are numbered from 0, which is
+// the id that each has on the wire; the first that are not wanted are counted
+// and left out.
+type events struct {
+	wire []byte // what is to be written
+	next int64  // number of the next event
+	from int64  // number of the first that is wanted
+}
+
+// add appends an event with its name, if it has one, and its data, which fill
+// appends to what it is given: one line of JSON.
+func (e *events) add(name string, fill func(dst []byte) []byte) {
+	e.next++
+	if e.next <= e.from {
+		return
+	}
+	e.wire = append(e.wire, "id: "...)
+	e.wire = strconv.AppendInt(e.wire, e.next-1, 10)
+	if name != "" {
+		e.wire = append(append(e.wire, "\nevent: "...), name...)
+	}
+	e.wire = append(e.wire, "\ndata: "...)
+	e.wire = append(fill(e.wire), "\n\n"...)
+}
+
+// addJSON is add of a value.
+func (e *events) addJSON(name string, data any) {
+	e.add(name, func(dst []byte) []byte { return appendJSON(dst, data) })
+}
+
+// farewell appends what a protocol ends its streams with beside events: it has
+// no number, and comes whatever is wanted.
+func (e *events) farewell(data string) {
+	e.wire = append(append(append(e.wire, "data: "...), data...), "\n\n"...)
+}
+
+// appendJSON appends v, which must have a JSON form, on one line, as frames have
+// their payloads.
+func appendJSON(dst []byte, v any) []byte {
+	var line bytes.Buffer
+	to := json.NewEncoder(&line)
+	to.SetEscapeHTML(false)
+	if err := to.Encode(v); err != nil {
+		panic(err) // what projections show is made of strings, numbers and JSON
+	}
+	raw := bytes.TrimSuffix(line.Bytes(), []byte("\n"))
+	return append(dst, bytes.ReplaceAll(raw, []byte("\u0085"), []byte(`\u0085`))...) // at which some clients split lines
+}
+
+// A projector runs a projection over a session's log for one reader.
+type projector struct {
+	projection
+	events
+	kept *budget
+	took int64 // of kept
+}
+
+// render gives frames to the projection and returns the events that they make.
+func (p *projector) render(frames session.Wire) ([]byte, error) {
+	p.wire = p.wire[:0]
+	return p.give(frames)
+}
+
+func (p *projector) give(frames session.Wire) ([]byte, error) {
+	for f := range frames.Frames() {
+		p.frame(f, &p.events)
+	}
+	if grown := int64(p.size()) - p.took; !p.kept.take(grown) {
+		return nil, session.ErrOverloaded
+	} else {
+		p.took += grown
+	}
+	return p.wire, nil
+}
+
+func (p *projector) close() { p.kept.take(-p.took) }
+
+// seek renders up to where the first event that is wanted stands, and returns
+// what comes of it and whether the log is at its end. A cursor behind which the
+// log has nothing yet is an *aheadError.
+func (p *projector) seek(ctx context.Context, reader *session.Reader) (pending []byte, ended bool, err error) {
+	for p.next <= p.from {
+		frames, more, err := reader.Next(ctx, writeSize)
+		switch {
+		case err == io.EOF:
+			ended = true
+		case err != nil:
+			return nil, false, err
+		}
+		if ended || more != nil {
+			break
+		}
+		if _, err := p.give(frames); err != nil {
+			return nil, false, err
+		}
+	}
+	if p.next < p.from {
+		return nil, false, &aheadError{last: p.next - 1}
+	}
+	pending, p.wire = p.wire, nil
+	return pending, ended, nil
+}
+
+// An aheadError reports a cursor past the last event of a projection.
+type aheadError struct{ last int64 }
+
+func (e *aheadError) Error() string {
+	return fmt.Sprintf("the cursor is ahead of the stream, whose last event so far is %d", e.last)
+}
+
+// A budget is what something may take in all, in bytes.
+type budget struct {
+	most int64
+	used atomic.Int64
+}
+
+// take reports whether there was room for n more; less than 0 gives it back.
+func (b *budget) take(n int64) bool {
+	if b.used.Add(n) > b.most && n > 0 {
+		b.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+// project streams a session as p shows it, from the event with that number on.
+// The answer's headers are set before. An answer that has nothing left to tell
+// is empty, or 204 to a client that would come back for ever.
+func (s *Server) project(c *gin.Context, found *session.Session, p projection, from int64) error {
+	if found.Info().Spec.Projection.Version > projectionVersion {
+		return errLaterProjection
+	}
+	reader, err := found.Read(0)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	projector := &projector{projection: p, events: events{from: from}, kept: &s.projected}
+	defer projector.close()
+	pending, ended, err := projector.seek(c.Request.Context(), reader)
+	if err != nil {
+		return err
+	}
+	if ended && projector.next == from && c.Request.Header["Last-Event-Id"] != nil {
+		c.Status(http.StatusNoContent)
+		return nil
+	}
+	if !s.streams.enter() {
+		return session.ErrShutdown
+	}
+	defer s.streams.leave()
+	f := &follower{server: s, session: found, reader: reader, out: s.openEvents(c)}
+	f.request.render = projector.render
+	if len(pending) > 0 && f.out.write(pending) != nil {
+		return errAbort
+	}
+	return f.run(c.Request.Context())
+}
+
+// eventCursor reads the number of the last event that a client has, and returns
+// that of the first which it wants.
+func eventCursor(value string) (from int64, err error) {
+	n, err := strconv.ParseUint(value, 10, 53)
+	if err != nil {
+		return 0, &requestError{codeCursor, fmt.Sprintf("the cursor %q is not the number of an event, which is 0 or more", echo(value))}
+	}
+	return int64(n) + 1, nil
+}
+
+// toEnd gives take all frames of a session, those to come too, and returns when
+// it has had the terminal one.
+func (s *Server) toEnd(ctx context.Context, found *session.Session, take func(session.Frame)) error {
+	reader, err := found.Read(0)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	if !s.streams.enter() {
+		return session.ErrShutdown
+	}
+	defer s.streams.leave()
+	for {
+		frames, more, err := reader.Next(ctx, writeSize)
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+		for f := range frames.Frames() {
+			take(f)
+		}
+		if more == nil {
+			continue
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return errAbort
+		case <-s.cut:
+			return session.ErrShutdown
+		}
+	}
+}
+
+// soFar gives take the frames of a session that there are.
+func (s *Server) soFar(ctx context.Context, found *session.Session, take func(session.Frame)) error {
+	reader, err := found.Read(0)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	for last := found.Status().Last; reader.At() < last; {
+		frames, _, err := reader.Next(ctx, writeSize)
+		if err != nil {
+			return err
+		}
+		for f := range frames.Frames() {
+			take(f)
+		}
+	}
+	return nil
+}

@@ -29,6 +29,7 @@ const (
 	DefaultDrain        = 10 * time.Second
 	DefaultMaxBody      = 4 << 20
 	DefaultSocketBuffer = 64 << 10
+	DefaultMaxProjected = 256 << 20
 )
 
 // Options say how to serve. Manager is needed; the zero value of every other
@@ -57,6 +58,10 @@ type Options struct {
 	Drain time.Duration
 	// MaxBody bounds a request's body, in bytes.
 	MaxBody int64
+	// MaxProjected bounds what the readers of other protocols than the native
+	// one keep of their texts together, in bytes: those protocols repeat a text
+	// where it ends.
+	MaxProjected int64
 	// SocketBuffer is what the kernel may hold of one connection's stream, in
 	// bytes; left alone, it takes megabytes.
 	SocketBuffer int
@@ -81,6 +86,7 @@ func (o Options) withDefaults() Options {
 	o.Drain = cmp.Or(o.Drain, DefaultDrain)
 	o.MaxBody = cmp.Or(o.MaxBody, DefaultMaxBody)
 	o.SocketBuffer = cmp.Or(o.SocketBuffer, DefaultSocketBuffer)
+	o.MaxProjected = cmp.Or(o.MaxProjected, DefaultMaxProjected)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	return o
 }
@@ -93,6 +99,8 @@ type Server struct {
 	started time.Time
 	scrape  http.Handler // of metrics
 
+	projected budget // of what readers of other protocols keep
+
 	streams  gate
 	draining chan struct{} // closed when nothing new is taken on
 	cut      chan struct{} // closed when the streams that are left are broken off
@@ -104,7 +112,7 @@ func (o Options) validate() error {
 	}
 	for name, limit := range map[string]int64{
 		"KeepAlive": int64(o.KeepAlive), "Retry": int64(o.Retry / time.Millisecond), "WriteTimeout": int64(o.WriteTimeout),
-		"BodyTimeout": int64(o.BodyTimeout), "Drain": int64(o.Drain), "MaxBody": o.MaxBody, "SocketBuffer": int64(o.SocketBuffer),
+		"BodyTimeout": int64(o.BodyTimeout), "Drain": int64(o.Drain), "MaxBody": o.MaxBody, "SocketBuffer": int64(o.SocketBuffer), "MaxProjected": o.MaxProjected,
 	} {
 		if limit <= 0 {
 			return fmt.Errorf("%s must be more than 0 (Retry: a millisecond at least)", name)
@@ -123,11 +131,12 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		opts:     o,
-		started:  time.Now(),
-		streams:  gate{empty: make(chan struct{})},
-		draining: make(chan struct{}),
-		cut:      make(chan struct{}),
+		opts:      o,
+		started:   time.Now(),
+		projected: budget{most: o.MaxProjected},
+		streams:   gate{empty: make(chan struct{})},
+		draining:  make(chan struct{}),
+		cut:       make(chan struct{}),
 	}
 	metrics := o.Metrics
 	if metrics == nil {

@@ -24,7 +24,12 @@ const (
 
 // A createRequest is the body of a create.
 type createRequest struct {
-	Source     json.RawMessage    `json:"source"`
+	Source json.RawMessage `json:"source"`
+	settings
+}
+
+// settings are what a create says of the session beside its source.
+type settings struct {
 	Unit       chunker.Unit       `json:"unit"`
 	Encoding   string             `json:"encoding"`
 	Rate       float64            `json:"rate"`
@@ -40,7 +45,8 @@ type noReaderBody struct {
 	After  string                 `json:"after"`
 }
 
-func (r createRequest) spec() (session.Spec, error) {
+// spec is what is asked for, the source apart.
+func (r settings) spec() (session.Spec, error) {
 	spec := session.Spec{Unit: r.Unit, Encoding: r.Encoding, Rate: r.Rate, OnPause: r.OnPause}
 	for key, value := range r.Metadata {
 		if value == nil {
@@ -56,10 +62,7 @@ func (r createRequest) spec() (session.Spec, error) {
 	if spec.OnNoReader.After, err = duration("on_no_reader.after", r.OnNoReader.After, "5m"); err != nil {
 		return spec, err
 	}
-	if spec.Retain, err = duration("retain", r.Retain, "24h"); err != nil {
-		return spec, err
-	}
-	spec.Source, err = decodeSource(r.Source)
+	spec.Retain, err = duration("retain", r.Retain, "24h")
 	return spec, err
 }
 
@@ -128,58 +131,60 @@ func decodeSource(data json.RawMessage) (spec session.SourceSpec, err error) {
 }
 
 func (s *Server) create(c *gin.Context) error {
-	if err := s.takesSessions(c); err != nil {
+	body, err := s.body(c)
+	if err != nil {
 		return err
 	}
 	var request createRequest
-	if err := s.decode(c, &request); err != nil {
+	if err := decodeBody(body, &request); err != nil {
 		return err
 	}
 	spec, err := request.spec()
 	if err != nil {
 		return err
 	}
-	created, err := s.opts.Manager.Create(c.Request.Context(), principal(c), spec)
+	if spec.Source, err = decodeSource(request.Source); err != nil {
+		return err
+	}
+	created, again, err := s.newSession(c, body, spec, "")
 	if err != nil {
 		return err
 	}
-	return renderCreated(c, created)
+	return renderCreated(c, created, again)
 }
 
 // goOn makes a session that continues the one that the route names.
 func (s *Server) goOn(c *gin.Context) error {
-	if err := s.takesSessions(c); err != nil {
-		return err
-	}
 	id, ok := session.ParseID(c.Param("id"))
 	if !ok {
 		return session.ErrNotFound
 	}
-	if err := s.decode(c, &struct{}{}); err != nil {
-		return err
-	}
-	created, err := s.opts.Manager.Continue(c.Request.Context(), principal(c), id)
+	body, err := s.body(c)
 	if err != nil {
 		return err
 	}
-	return renderCreated(c, created)
+	if err := decodeBody(body, &struct{}{}); err != nil {
+		return err
+	}
+	names, err := s.names(c, body, "")
+	if err != nil {
+		return err
+	}
+	created, again, err := s.opts.Manager.ContinueNamed(c.Request.Context(), principal(c), id, names)
+	if err != nil {
+		return err
+	}
+	return renderCreated(c, created, again)
 }
 
-// takesSessions returns nil, or why the request cannot make a session.
-func (s *Server) takesSessions(c *gin.Context) error {
-	if s.isDraining() {
-		return session.ErrShutdown
-	}
-	if c.Request.Header["Idempotency-Key"] != nil {
-		// Ignoring it would break the promise that it asks for.
-		return &requestError{codeParameter, "the header Idempotency-Key is not known yet"}
-	}
-	return nil
-}
-
-func renderCreated(c *gin.Context, created *session.Session) error {
+func renderCreated(c *gin.Context, created *session.Session, again bool) error {
 	c.Header("Location", pathOf(created.Info().ID))
-	return render(c, http.StatusCreated, bodyOf(created))
+	status := http.StatusCreated
+	if again {
+		replayed(c)
+		status = http.StatusOK
+	}
+	return render(c, status, bodyOf(created))
 }
 
 // session returns the session that the route names.

@@ -44,16 +44,23 @@ func (s *Server) openEvents(c *gin.Context) *stream {
 	return out
 }
 
-// write sends p, and returns once the kernel has it.
+// write sends p, and returns once the kernel has it. Each writeSize bytes have
+// a deadline of their own.
 func (s *stream) write(p []byte) error {
-	if err := s.rc.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil {
-		return err
+	for {
+		piece := p[:min(len(p), writeSize)]
+		p = p[len(piece):]
+		if err := s.rc.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil {
+			return err
+		}
+		if _, err := s.w.Write(piece); err != nil {
+			return err
+		}
+		if len(p) == 0 {
+			s.unsent = false
+			return s.rc.Flush()
+		}
 	}
-	if _, err := s.w.Write(p); err != nil {
-		return err
-	}
-	s.unsent = false
-	return s.rc.Flush()
 }
 
 // begin sends the head if no event has taken it along.

@@ -250,9 +250,6 @@ func TestContinueRefused(t *testing.T) {
 		if status, body := b.do("POST", lines+"/continue", `{"unit":"rune"}`); status != 400 || !strings.Contains(body, `"unknown_field"`) {
 			t.Errorf("continue with a body = %d %s", status, body)
 		}
-		if status, body := b.do("POST", lines+"/continue", "", "Idempotency-Key: k"); status != 400 || !strings.Contains(body, `"invalid_parameter"`) {
-			t.Errorf("continue with an Idempotency-Key = %d %s", status, body)
-		}
 	})
 }
 

@@ -32,6 +32,7 @@ const (
 	KindToolCall  Kind = "tool_call" // {"index":…,"id":…,"name":…,"arguments":…}, a fragment
 	KindPaused    Kind = "paused"    // {}, or {"reason":"no_reader"}
 	KindResumed   Kind = "resumed"   // {}, or {"reason":"reader"}
+	KindProvider  Kind = "provider"  // {"protocol":…,…}: what a provider sent that no other frame carries
 	KindSeam      Kind = "seam"      // {"by":…,"offset":…}: behind that many bytes of the text another generation goes on
 
 	// Terminal kinds: nothing follows. Their payload is an End.
@@ -46,7 +47,7 @@ const (
 // EventSource itself fires.
 var reserved = map[Kind]bool{
 	KindText: true, KindSession: true, KindReasoning: true, KindToolCall: true,
-	KindPaused: true, KindResumed: true, KindSeam: true,
+	KindProvider: true, KindPaused: true, KindResumed: true, KindSeam: true,
 	KindDone: true, KindStopped: true, KindFailed: true, KindInterrupted: true,
 	"ping": true, "error": true, "open": true,
 }

@@ -1,0 +1,142 @@
+package server
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"tokenrelay/chunker"
+	"tokenrelay/session"
+)
+
+const (
+	// maxKey bounds an idempotency key, in bytes.
+	maxKey = 255
+
+	// demoRate is how many events a second the generator gives to a client of
+	// another protocol that streams, unless it says so: as fast as models are.
+	demoRate = 40
+
+	// sessionHeader tells clients of other protocols which session is theirs.
+	sessionHeader = "X-Tokenrelay-Session"
+)
+
+// newSession makes a session, or finds the one that a request with the same
+// idempotency key has made: again reports that. The alias, if there is one, is
+// taken from the session that had it.
+func (s *Server) newSession(c *gin.Context, body []byte, spec session.Spec, alias string) (created *session.Session, again bool, err error) {
+	names, err := s.names(c, body, alias)
+	if err != nil {
+		return nil, false, err
+	}
+	spec.Projection.Version = projectionVersion
+	return s.opts.Manager.CreateNamed(c.Request.Context(), principal(c), spec, names)
+}
+
+// names are those of the session that a request with that body makes. An error
+// says why it can make none.
+func (s *Server) names(c *gin.Context, body []byte, alias string) (session.Names, error) {
+	names := session.Names{Alias: alias}
+	if s.isDraining() {
+		return names, session.ErrShutdown
+	}
+	given, there := c.Request.Header["Idempotency-Key"]
+	if !there {
+		return names, nil
+	}
+	names.Key = strings.Join(given, ", ")
+	if len(given) != 1 || names.Key == "" || len(names.Key) > maxKey || strings.ContainsFunc(names.Key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return names, &requestError{codeKey, "the header Idempotency-Key must be 1 to 255 visible ASCII characters, given once"}
+	}
+	sum := sha256.New()
+	sum.Write([]byte(c.Request.URL.Path + "\n"))
+	sum.Write(body)
+	names.Digest = hex.EncodeToString(sum.Sum(nil))
+	return names, nil
+}
+
+// replayed tells that an idempotency key has made the session before.
+func replayed(c *gin.Context) { c.Header("Idempotent-Replayed", "true") }
+
+// A question is what a create of another protocol than the native one asks for.
+type question struct {
+	model    string
+	dialect  session.Dialect
+	messages json.RawMessage
+	// parameters are fields of the request for the model; nil for none.
+	parameters json.RawMessage
+	prompt     string // for the generator: what was said last
+	seed       uint64 // for the generator
+	streams    bool   // the client reads it as it comes
+	recorded   any    // what the protocol shows of the request again; nil for nothing
+	alias      string
+}
+
+// extension are the relay's own settings in a request of another protocol, the
+// object tokenrelay, which clients send with their means for fields of others.
+type extension struct {
+	settings
+	Seed   *uint64 `json:"seed"`   // of the generator
+	Length int     `json:"length"` // of the generator
+}
+
+// ask makes a session of a question, and tells the client which it is.
+func (s *Server) ask(c *gin.Context, body []byte, q question, e extension) (created *session.Session, again bool, err error) {
+	spec, err := e.spec()
+	if err != nil {
+		return nil, false, err
+	}
+	if q.model == DemoModel {
+		spec.Source = session.SourceSpec{Type: session.SourceGenerate, Prompt: q.prompt, Seed: *cmp.Or(e.Seed, &q.seed), Length: e.Length}
+		if spec.Rate == 0 && q.streams {
+			spec.Rate = demoRate
+		}
+	} else {
+		spec.Source = session.SourceSpec{
+			Type: session.SourceUpstream, Model: q.model, Dialect: q.dialect, Messages: q.messages, Parameters: q.parameters,
+		}
+		if e.Seed != nil || e.Length != 0 {
+			return nil, false, &session.InvalidError{Field: "tokenrelay.seed", Reason: "and length are the generator's, which is the model " + DemoModel}
+		}
+		// As the model gives it: a token is not held back until the next one comes.
+		spec.Unit = cmp.Or(spec.Unit, chunker.Delta)
+	}
+	if q.recorded != nil {
+		spec.Projection.Recorded = appendJSON(nil, q.recorded)
+	}
+	created, again, err = s.newSession(c, body, spec, q.alias)
+	if err != nil {
+		return nil, false, err
+	}
+	c.Header(sessionHeader, created.Info().ID.String())
+	if again {
+		replayed(c)
+	}
+	return created, again, nil
+}
+
+// foreignSession returns the session that a route of another protocol names: by its
+// id, or by that with the protocol's prefix.
+func (s *Server) foreignSession(c *gin.Context, prefix string) (*session.Session, error) {
+	id, ok := session.ParseID(strings.TrimPrefix(c.Param("id"), prefix))
+	if !ok {
+		return nil, session.ErrNotFound
+	}
+	found, err := s.opts.Manager.Get(c.Request.Context(), principal(c), id)
+	if err == nil {
+		c.Header(sessionHeader, id.String())
+	}
+	return found, err
+}
+
+// modelOf is the model of a session as its answer names it.
+func modelOf(info session.Info) string {
+	if info.Spec.Source.Type == session.SourceGenerate {
+		return DemoModel
+	}
+	return cmp.Or(info.Spec.Source.Model, string(info.Spec.Source.Type))
+}
