@@ -244,6 +244,8 @@ func (r Record) Clone() Record {
 	r.Info.Spec.Metadata = maps.Clone(r.Info.Spec.Metadata)
 	given := &r.Info.Spec.Source
 	given.Messages, given.Parameters = bytes.Clone(given.Messages), bytes.Clone(given.Parameters)
+	recorded := &r.Info.Spec.Projection.Recorded
+	*recorded = bytes.Clone(*recorded)
 	r.Checkpoint = r.Checkpoint.Clone()
 	return r
 }

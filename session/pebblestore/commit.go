@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -29,17 +30,6 @@ type entry struct {
 // leaves reports whether an entry can be read from the disk as well.
 func (e *entry) leaves() bool {
 	return e.inFlight == 0 && (e.committed.token == 0 || e.gone != nil || e.committed.state.Terminal())
-}
-
-type alias struct {
-	who  session.Principal
-	name string
-}
-
-// A binding is an alias on its way.
-type binding struct {
-	id   session.ID
-	done chan struct{} // closed when it is committed
 }
 
 // A change is what one commit makes of an entry.
@@ -116,8 +106,27 @@ func (st *Store) commit(stage func(*pebble.Batch) error, publish func(seq uint64
 
 // tryCommit is commit for calls that do not wait for a disk that fails: it
 // refuses while the disk does not take writes, and when ctx is done before the
-// commit is, it returns, and the rest follows behind it.
+// commit is, it returns, and the rest follows behind it. A stage that returns a
+// *busyError has done nothing, and runs again when that is over.
 func (st *Store) tryCommit(ctx context.Context, stage func(*pebble.Batch) error, publish func(seq uint64)) error {
+	for {
+		err := st.tryOnce(ctx, stage, publish)
+		busy, ok := errors.AsType[*busyError](err)
+		if !ok {
+			return err
+		}
+		select {
+		case <-busy.done:
+		case <-st.failing: // so that it will never be done
+		case <-ctx.Done():
+			return cancelled(ctx)
+		case <-st.shield.closing:
+			return errClosed
+		}
+	}
+}
+
+func (st *Store) tryOnce(ctx context.Context, stage func(*pebble.Batch) error, publish func(seq uint64)) error {
 	if err := st.begin(ctx); err != nil {
 		return err
 	}
@@ -155,6 +164,7 @@ func (st *Store) fail(err error) error {
 	defer st.mu.Unlock()
 	if st.failure == nil {
 		st.failure = fmt.Errorf("%w: %w", session.ErrStore, err)
+		close(st.failing)
 		st.logger.Error("the store takes nothing until it is opened again", "error", firstLine(err))
 	}
 	return st.failure
@@ -273,7 +283,7 @@ func (e *entry) putState(b *pebble.Batch, buf []byte) []byte {
 
 func (in *info) created() int64 { return in.info.Created.UnixMilli() }
 
-// Create commits a new session. See session.Store.
+// Create commits a new session with its aliases. See session.Store.
 func (st *Store) Create(ctx context.Context, r session.Record, first session.Wire, aliases ...session.Alias) (session.Token, error) {
 	last, _, err := first.Check(0)
 	if err != nil || last != r.Last {
@@ -282,7 +292,7 @@ func (st *Store) Create(ctx context.Context, r session.Record, first session.Wir
 	if err := st.down(); err != nil {
 		return 0, err
 	}
-	r = r.Clone() // ctx may be done before the commit
+	r, aliases = r.Clone(), slices.Clone(aliases) // ctx may be done before the commit
 	value, err := appendInfo(nil, r.Info)
 	if err != nil {
 		return 0, err
@@ -297,6 +307,7 @@ func (st *Store) Create(ctx context.Context, r session.Record, first session.Wir
 	}
 	frames := append(session.Wire(nil), first...)
 	var c change
+	var names renaming
 	err = st.tryCommit(ctx, func(b *pebble.Batch) error {
 		id := r.Info.ID
 		if _, err := st.stage(id); err == nil || !errors.Is(err, session.ErrNotFound) {
@@ -305,13 +316,21 @@ func (st *Store) Create(ctx context.Context, r session.Record, first session.Wir
 			}
 			return err
 		}
+		var err error
+		if names, err = st.take(r.Info.Principal, aliases, id); err != nil {
+			return err
+		}
 		b.Set(appendRecordKey(nil, id, partInfo), value, nil)
 		b.Set(appendIDKey(nil, prefixGiven, id), given, nil)
 		b.Set(appendListingKey(nil, r.Info.Principal, e.created(), id), nil, nil)
 		e.put(b, nil, &session.Batch{ID: id, Last: r.Last, Frames: frames})
 		c = st.pin(e)
+		st.rename(b, names)
 		return nil
-	}, func(seq uint64) { st.publish(seq, c) })
+	}, func(seq uint64) {
+		st.publish(seq, c)
+		st.renamed(names)
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -353,24 +372,21 @@ func (st *Store) Acquire(ctx context.Context, id session.ID) (session.Record, er
 // Remove leaves a tombstone of the session. See session.Store.
 func (st *Store) Remove(ctx context.Context, id session.ID, why session.GoneReason) error {
 	var e *entry
+	var names renaming
 	var freed removedSpan
 	return st.tryCommit(ctx, func(b *pebble.Batch) (err error) {
 		if e, err = st.stage(id); err != nil {
 			return err
 		}
-		names, err := st.names(id)
-		if err != nil {
+		who := e.info.info.Principal
+		if names, err = st.free(who, id); err != nil {
 			return err
 		}
-		who := e.info.info.Principal
 		gone := &session.GoneError{Principal: who, Reason: why}
 		if err := st.tombstones.put(st.db, b, id, gone); err != nil {
 			return err
 		}
-		for _, name := range names {
-			b.Delete(appendAliasKey(nil, who, name), nil)
-			b.Delete(appendBoundKey(nil, id, name), nil)
-		}
+		st.rename(b, names)
 		b.Delete(appendRecordKey(nil, id, partInfo), nil)
 		b.Delete(appendRecordKey(nil, id, partState), nil)
 		b.Delete(appendIDKey(nil, prefixGiven, id), nil)
@@ -392,70 +408,7 @@ func (st *Store) Remove(ctx context.Context, id session.ID, why session.GoneReas
 		e.before = nil
 		delete(st.removing, id)
 		st.unpin(e)
+		st.renamed(names)
 		st.removed.join(freed)
 	})
-}
-
-// Bind commits an alias. See session.Store.
-func (st *Store) Bind(ctx context.Context, who session.Principal, name string, id session.ID) (session.ID, error) {
-	for {
-		bound, wait, err := st.bind(ctx, alias{who, name}, id)
-		if wait == nil {
-			return bound, err
-		}
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return session.ID{}, cancelled(ctx)
-		case <-st.shield.closing:
-			return session.ID{}, errClosed
-		}
-	}
-}
-
-// bind is Bind, or returns what to wait for: another Bind of the name is on
-// its way.
-func (st *Store) bind(ctx context.Context, a alias, id session.ID) (bound session.ID, wait chan struct{}, err error) {
-	done := make(chan struct{})
-	err = st.tryCommit(ctx, func(b *pebble.Batch) error {
-		e, err := st.stage(id)
-		if err != nil {
-			return err
-		}
-		if e.info.info.Principal != a.who {
-			return session.ErrNotFound
-		}
-		key := appendAliasKey(nil, a.who, a.name)
-		value, closer, err := st.db.Get(key)
-		if err == nil {
-			defer closer.Close()
-			if len(value) != idSize {
-				return fmt.Errorf("%w: an alias", errCorrupt)
-			}
-			bound = session.ID(value)
-			st.mu.RLock()
-			wait = st.binding[a].done
-			st.mu.RUnlock()
-			return session.ErrExists
-		}
-		if !errors.Is(err, pebble.ErrNotFound) {
-			return err
-		}
-		b.Set(key, id[:], nil)
-		b.Set(appendBoundKey(nil, id, a.name), nil, nil)
-		st.mu.Lock()
-		st.binding[a] = binding{id, done}
-		st.mu.Unlock()
-		return nil
-	}, func(uint64) {
-		delete(st.binding, a)
-		close(done)
-	})
-	switch {
-	case errors.Is(err, session.ErrExists):
-		return bound, wait, err
-	case err != nil:
-		return session.ID{}, nil, err
-	}
-	return id, nil, nil
 }

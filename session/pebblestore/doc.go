@@ -8,7 +8,7 @@
 // follows it; numbers in keys are big endian, times milliseconds, and a string
 // that is not the last of its key comes after its length.
 //
-//	r id i                     what never changes about a session (JSON after the principal)
+//	r id i                     what never changes about a session (most of it JSON)
 //	r id s                     what does: token, state, last, bytes, checkpoint
 //	c id                       what its source was given
 //	f created id last          the frames of one commit, of which last is the last
@@ -37,7 +37,8 @@
 // before the log is synced; this package does not. A session that a commit is
 // on its way for, or that lives, has an entry in memory, which says what is
 // committed, and readers see no more than that. Entries of other sessions
-// leave, so there are about as many as sessions live.
+// leave, so there are about as many as sessions live. So it is with an alias
+// that a commit is on its way for; the next commit that changes it waits.
 //
 //   - At session.LevelPower a commit returns when the log is synced.
 //   - At session.LevelProcess it returns when the log was written. Loss of
@@ -50,7 +51,9 @@
 //     Both are written by the same batch.
 //   - Records, listing, aliases and tombstones of a session come and go by the
 //     same batch.
-//   - Without an entry, all that the database shows of a session is committed.
+//   - Without an entry, all that the database shows of a session is committed,
+//     and so is what it shows of an alias that no commit is on its way for.
+//   - An alias has one session, and stands among the aliases of that one only.
 //   - Commits are numbered in the order of the log, and each writes its number.
 //     The tally holds one up to which all commits survive the loss of power; a
 //     database that holds less has lost some that were acknowledged. It is

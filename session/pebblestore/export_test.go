@@ -68,6 +68,15 @@ func ParseGiven(value []byte) (given session.SourceSpec, err error) {
 	return given, err
 }
 
+// ParseInfo reads the value of what never changes about a session.
+func ParseInfo(value []byte) (session.Info, error) {
+	in, err := parseInfo(session.ID{}, value)
+	if err != nil {
+		return session.Info{}, err
+	}
+	return in.info, nil
+}
+
 // RecodeInfo is RecodeState for what never changes about a session.
 func RecodeInfo(value []byte) ([]byte, error) {
 	in, err := parseInfo(session.ID{}, value)
@@ -120,7 +129,8 @@ func SomeKeys(id session.ID) [][]byte {
 	}
 }
 
-// OnTheirWay returns how many commits are in their place and not done.
+// OnTheirWay returns how many changes of sessions, and of aliases, are in their
+// place and not done.
 func (st *Store) OnTheirWay() int {
 	st.mu.RLock()
 	defer st.mu.RUnlock()

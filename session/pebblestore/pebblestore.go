@@ -103,10 +103,11 @@ type Store struct {
 	mu       sync.RWMutex // guards the fields below and what they point to; held over no I/O
 	entries  map[session.ID]*entry
 	removing map[session.ID]*entry // those of entries whose removal is on its way
-	binding  map[alias]binding
-	removed  removedSpan // where the room of removed sessions may be had back
+	binding  map[alias]binding     // on their way
+	removed  removedSpan           // where the room of removed sessions may be had back
 	closed   bool
-	failure  error // why no commit can follow: a failure inside Pebble
+	failure  error         // why no commit can follow: a failure inside Pebble
+	failing  chan struct{} // closed with failure
 }
 
 // Open opens the data directory, which it makes if it is not there. A
@@ -166,6 +167,7 @@ func open(ctx context.Context, dir string, lock io.Closer, o Options) (*Store, e
 		entries:    make(map[session.ID]*entry),
 		removing:   make(map[session.ID]*entry),
 		binding:    make(map[alias]binding),
+		failing:    make(chan struct{}),
 	}
 	st.shield = newShield(o.fs, o.Level, st.ballast, logger, running.Done())
 	if o.retry > 0 {

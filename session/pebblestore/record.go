@@ -26,7 +26,7 @@ import (
 //	if d.format >= 2 {
 //		c.New = d.varint()
 //	}
-const format = 2
+const format = 3
 
 var (
 	errCorrupt = errors.New("the store is damaged")
@@ -195,8 +195,9 @@ func parseState(value []byte) (s state, err error) {
 	return s, nil
 }
 
-// A storedInfo is the JSON of an info. The id stands in the key, and the
-// principal before the JSON: it need not be valid UTF-8.
+// A storedInfo is the JSON of an info. The id stands in the key. What is to come
+// back byte for byte stands before the JSON, which would write it anew: the
+// principal, and since format 3 what is recorded for projections.
 type storedInfo struct {
 	Created        int64 // in milliseconds UTC
 	Spec           session.Spec
@@ -208,7 +209,9 @@ type storedInfo struct {
 
 func appendInfo(dst []byte, in session.Info) ([]byte, error) {
 	dst = appendString(append(dst, format), string(in.Principal))
+	dst = appendRaw(dst, in.Spec.Projection.Recorded)
 	spec := in.Spec
+	spec.Projection.Recorded = nil
 	given := &spec.Source
 	given.Text, given.Prompt, given.Messages, given.Parameters = "", "", nil, nil
 	text, err := json.Marshal(storedInfo{
@@ -221,6 +224,10 @@ func appendInfo(dst []byte, in session.Info) ([]byte, error) {
 func parseInfo(id session.ID, value []byte) (*info, error) {
 	d := newDecoder(value)
 	who := d.string()
+	var recorded json.RawMessage
+	if d.format >= 3 {
+		recorded = d.raw()
+	}
 	var in storedInfo
 	if !d.bad && json.Unmarshal(d.rest, &in) != nil {
 		d.bad = true
@@ -230,6 +237,7 @@ func parseInfo(id session.ID, value []byte) (*info, error) {
 		return nil, fmt.Errorf("%w: the record of session %s…", err, short(id))
 	}
 	in.Spec.Source.Messages, in.Spec.Source.Parameters = nil, nil // null in the JSON
+	in.Spec.Projection.Recorded = recorded
 	return &info{session.Info{
 		ID: id, Principal: session.Principal(who), Created: time.UnixMilli(in.Created).UTC(), Spec: in.Spec,
 		EncodingSource: in.EncodingSource, Unicode: in.Unicode, Generator: in.Generator, Size: in.Size,
@@ -240,11 +248,7 @@ func appendGiven(dst []byte, given session.SourceSpec) []byte {
 	dst = append(dst, format)
 	dst = appendString(dst, given.Text)
 	dst = appendString(dst, given.Prompt)
-	for _, raw := range [...]json.RawMessage{given.Messages, given.Parameters} {
-		dst = append(dst, flag(raw != nil))
-		dst = appendString(dst, string(raw))
-	}
-	return dst
+	return appendRaw(appendRaw(dst, given.Messages), given.Parameters)
 }
 
 // parseGiven sets the fields of spec that appendGiven has kept.
@@ -257,15 +261,7 @@ func parseGiven(value []byte, spec *session.SourceSpec) error {
 		}
 		return d.end()
 	}
-	for _, raw := range [...]*json.RawMessage{&spec.Messages, &spec.Parameters} {
-		there, text := d.byte(), d.string()
-		switch {
-		case there == 1:
-			*raw = json.RawMessage(text)
-		case there != 0 || text != "":
-			d.bad = true
-		}
-	}
+	spec.Messages, spec.Parameters = d.raw(), d.raw()
 	return d.end()
 }
 
@@ -284,6 +280,11 @@ func parseTombstone(value []byte) (*session.GoneError, error) {
 // another.
 func appendString(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// appendRaw appends raw, nil or not.
+func appendRaw(dst []byte, raw json.RawMessage) []byte {
+	return appendString(append(dst, flag(raw != nil)), string(raw))
 }
 
 // A decoder reads what the append functions wrote. Once bad it gives zeros.
@@ -339,6 +340,18 @@ func (d *decoder) string() string {
 	s := string(d.rest[:n])
 	d.rest = d.rest[n:]
 	return s
+}
+
+// raw reads what appendRaw writes.
+func (d *decoder) raw() json.RawMessage {
+	there, text := d.byte(), d.string()
+	if there > 1 || there == 0 && text != "" {
+		d.bad = true
+	}
+	if d.bad || there == 0 {
+		return nil
+	}
+	return json.RawMessage(text)
 }
 
 // end reports what was bad, or that there is more.

@@ -30,6 +30,7 @@ func FuzzState(f *testing.F) {
 func FuzzInfo(f *testing.F) {
 	f.Add(pebblestore.SomeInfo(sessiontest.Record("a", time.UnixMilli(1))))
 	f.Add([]byte("\x01\x01a{}"))
+	f.Add([]byte("\x03\x01a\x01\x02{}{}"))
 	f.Fuzz(func(t *testing.T, value []byte) { recode(t, pebblestore.RecodeInfo, value) })
 }
 
@@ -76,6 +77,21 @@ func TestFormat1(t *testing.T) {
 		"\x02\x00\x00\x01\x02[]\x00\x00": {Messages: json.RawMessage("[]")},
 	} {
 		if got, err := pebblestore.ParseGiven([]byte(value)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q is read as %+v, %v; want %+v", value, got, err, want)
+		}
+	}
+}
+
+// What a version wrote that knew of no projections is read as what has none.
+func TestFormat2(t *testing.T) {
+	const text = `{"Created":5,"Spec":{"Source":{"Type":"upstream","Text":"","Prompt":"","Seed":0,"Length":0,"Model":"m","Messages":null,"Parameters":null},"Unit":"word"},"Size":7}`
+	for _, value := range []string{"\x01\x01a" + text, "\x02\x01a" + text} {
+		got, err := pebblestore.ParseInfo([]byte(value))
+		want := session.Info{
+			Principal: "a", Created: time.UnixMilli(5).UTC(), Size: 7,
+			Spec: session.Spec{Unit: "word", Source: session.SourceSpec{Type: session.SourceUpstream, Model: "m"}},
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q is read as %+v, %v; want %+v", value, got, err, want)
 		}
 	}

@@ -377,7 +377,7 @@ func TestNotShownBeforeCommitted(t *testing.T) {
 	calls.Go(func() { _, err := st.Acquire(ctx, taken.Info.ID); fail("Acquire", err) })
 	calls.Go(func() { _, err := st.Create(ctx, fresh, sessiontest.Frames(0, 1)); fail("Create", err) })
 	calls.Go(func() { _, err := st.Bind(ctx, "a", "new", done.Info.ID); fail("Bind", err) })
-	eventually(t, "five commits are on their way", func() bool { return st.OnTheirWay() == 5 })
+	eventually(t, "four changes of sessions and two of names are on their way", func() bool { return st.OnTheirWay() == 6 })
 	second := make(chan error, 1)
 	go func() {
 		_, err := st.Bind(ctx, "a", "new", grows.Info.ID)

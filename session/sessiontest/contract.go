@@ -13,6 +13,7 @@ import (
 func changeable(r *session.Record) {
 	r.Info.Spec.Metadata = map[string]string{"chat": "42"}
 	r.Info.Spec.Source.Messages, r.Info.Spec.Source.Parameters = []byte(`[1]`), []byte(`{}`)
+	r.Info.Spec.Projection.Recorded = []byte(`{"a":1}`)
 	r.Checkpoint = session.Checkpoint{
 		Producers: map[string]uint64{"p": 7}, Usage: session.Usage{Input: new(int64(5)), Output: new(int64(6)), Source: session.UsageReported},
 	}
@@ -20,9 +21,9 @@ func changeable(r *session.Record) {
 
 func change(r session.Record) {
 	r.Info.Spec.Metadata["chat"], r.Info.Spec.Metadata["more"] = "changed", "x"
-	for _, given := range [...][]byte{r.Info.Spec.Source.Messages, r.Info.Spec.Source.Parameters} {
-		if len(given) > 0 {
-			given[1] = '9'
+	for _, raw := range [...][]byte{r.Info.Spec.Source.Messages, r.Info.Spec.Source.Parameters, r.Info.Spec.Projection.Recorded} {
+		if len(raw) > 0 {
+			raw[1] = '9'
 		}
 	}
 	r.Checkpoint.Producers["p"], r.Checkpoint.Producers["q"] = 100, 100
@@ -132,7 +133,7 @@ func testContext(t *testing.T, st session.Store) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := errors.New("enough")
 	cancel(cause)
-	_, createErr := st.Create(ctx, other, Frames(0, 1))
+	_, createErr := st.Create(ctx, other, Frames(0, 1), session.Alias{Name: "chat"})
 	_, acquireErr := st.Acquire(ctx, id)
 	_, loadErr := st.Load(ctx, id)
 	_, readErr := st.Read(ctx, id, 0, 1)

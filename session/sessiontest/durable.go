@@ -26,6 +26,7 @@ func TestDurable(t *testing.T, place func(t *testing.T) (open func() session.Sto
 		{"tokens only grow", testReopenTokens},
 		{"repeated batch after reopening", testReopenRepeated},
 		{"removal survives", testReopenRemoved},
+		{"aliases survive", testReopenAliases},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, place(t)) })
 	}

@@ -38,8 +38,12 @@ func TestStore(t *testing.T, open func(t *testing.T) session.Store) {
 		{"records", testRecords},
 		{"remove leaves a tombstone", testRemove},
 		{"aliases", testAliases},
+		{"aliases of a new session", testCreateAliases},
+		{"an alias moves", testMoves},
 		{"reading while appending", testReading},
 		{"all at once", testConcurrent},
+		{"one alias, many new sessions", testConcurrentAlias},
+		{"an alias that moves while sessions go", testConcurrentMoves},
 		{"level", testLevel},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
@@ -56,10 +60,12 @@ func Record(who session.Principal, at time.Time) session.Record {
 			Spec: session.Spec{
 				Source: session.SourceSpec{
 					Type: session.SourceUpstream, Text: "naïve\x00", Prompt: "why", Seed: 1 << 63, Length: 9,
-					Model: "m", Messages: []byte(`[{"role":"user"}]`),
+					Model: "m", Dialect: session.DialectChat, Messages: []byte(`[{"role":"user"}]`),
 				},
 				Unit: "token", Encoding: "o200k_base", Rate: 0.1, Retain: time.Hour,
-				Metadata: map[string]string{"chat": "42"},
+				Metadata:   map[string]string{"chat": "42"},
+				Projection: session.Projection{Version: 2, Recorded: []byte(`{ "user": "<é>" }`)},
+				Digest:     "sha256",
 			},
 			EncodingSource: session.EncodingOfModel, Unicode: "15.0.0", Generator: 3, Size: 77,
 		},
@@ -478,56 +484,6 @@ func testRemove(t *testing.T, st session.Store) {
 	}
 	if err := st.Remove(t.Context(), session.NewID(), session.Expired); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("Remove of no session = %v, want ErrNotFound", err)
-	}
-}
-
-func testAliases(t *testing.T, st session.Store) {
-	a, b, other := Record("a", created), Record("a", created), Record("o", created)
-	for _, r := range []session.Record{a, b, other} {
-		create(t, st, r)
-	}
-	ctx := t.Context()
-	if id, err := st.Bind(ctx, "a", "chat-1", a.Info.ID); err != nil || id != a.Info.ID {
-		t.Fatalf("Bind = %v, %v", id, err)
-	}
-	if id, err := st.Bind(ctx, "a", "chat-1", b.Info.ID); !errors.Is(err, session.ErrExists) || id != a.Info.ID {
-		t.Errorf("Bind of a bound name = %v, %v; want the bound id and ErrExists", id, err)
-	}
-	if id, err := st.Bind(ctx, "a", "chat-1", a.Info.ID); !errors.Is(err, session.ErrExists) || id != a.Info.ID {
-		t.Errorf("the same Bind again = %v, %v; want the id and ErrExists", id, err)
-	}
-	if _, err := st.Bind(ctx, "a", "chat-3", session.NewID()); !errors.Is(err, session.ErrNotFound) {
-		t.Errorf("Bind to no session = %v, want ErrNotFound", err)
-	}
-	if _, err := st.Bind(ctx, "o", "chat-1", other.Info.ID); err != nil {
-		t.Errorf("Bind of the same name for another principal = %v", err)
-	}
-	if _, err := st.Bind(ctx, "o", "chat-2", a.Info.ID); !errors.Is(err, session.ErrNotFound) {
-		t.Errorf("Bind of another's session = %v, want ErrNotFound", err)
-	}
-	if id, err := st.Resolve(ctx, "a", "chat-1"); err != nil || id != a.Info.ID {
-		t.Errorf("Resolve = %v, %v; want %v", id, err, a.Info.ID)
-	}
-	if _, err := st.Resolve(ctx, "a", "nothing"); !errors.Is(err, session.ErrNotFound) {
-		t.Errorf("Resolve of no name = %v, want ErrNotFound", err)
-	}
-	if err := st.Remove(ctx, a.Info.ID, session.Deleted); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := st.Resolve(ctx, "a", "chat-1"); !errors.Is(err, session.ErrNotFound) {
-		t.Errorf("Resolve after Remove = %v, want ErrNotFound", err)
-	}
-	for _, name := range []string{"chat-1", "chat-4"} {
-		_, err := st.Bind(ctx, "a", name, a.Info.ID)
-		if gone, ok := errors.AsType[*session.GoneError](err); !ok || gone.Reason != session.Deleted {
-			t.Errorf("Bind of %s to a removed session = %v, want gone: deleted", name, err)
-		}
-	}
-	if id, err := st.Resolve(ctx, "o", "chat-1"); err != nil || id != other.Info.ID {
-		t.Errorf("Resolve of another's name = %v, %v; want %v", id, err, other.Info.ID)
-	}
-	if _, err := st.Bind(ctx, "a", "chat-1", b.Info.ID); err != nil {
-		t.Errorf("Bind of a freed name = %v", err)
 	}
 }
 
