@@ -20,6 +20,6 @@ export default defineConfig({
     },
   },
   // The Host stays the page's own, or the server takes its requests for another origin's.
-  server: { proxy: { '/v1': { target: server, changeOrigin: false }, '/readyz': { target: server, changeOrigin: false } } },
+  server: { proxy: { '/v1': { target: server, changeOrigin: false }, '/api': { target: server, changeOrigin: false }, '/readyz': { target: server, changeOrigin: false } } },
   test: { include: ['src/**/*.test.ts'], environment: 'node' },
 });

@@ -154,9 +154,10 @@ func (m *Metrics) Events() session.Events {
 	}
 }
 
-// watch adds what manager uses. It is an error to call it twice.
-func (m *Metrics) watch(manager *session.Manager) error {
-	return m.registry.Register(&useCollector{manager, prometheus.NewDesc(
+// watch adds what manager uses, and what the readers of other protocols keep. It
+// is an error to call it twice.
+func (m *Metrics) watch(manager *session.Manager, projected *budget) error {
+	return m.registry.Register(&useCollector{manager, projected, prometheus.NewDesc(
 		"tokenrelay_store_up",
 		"1 while the store takes new sessions, 0 while it does not. The label is what a commit of it survives: nothing (memory), "+
 			"the end of the process (process), or the loss of power.",
@@ -166,9 +167,15 @@ func (m *Metrics) watch(manager *session.Manager) error {
 
 // A useCollector shows what a Manager uses, all of it as of one moment.
 type useCollector struct {
-	manager *session.Manager
-	up      *prometheus.Desc
+	manager   *session.Manager
+	projected *budget
+	up        *prometheus.Desc
 }
+
+var (
+	projectedBytes = gauge("tokenrelay_projected_bytes", "Bytes of text that the readers of other protocols than the native one keep, since those repeat it where it ends.")
+	projectedLimit = gauge("tokenrelay_projected_limit_bytes", "How many bytes that may be (--max-projected); beyond it readers are refused, or reset and come back.")
+)
 
 // gauges are those of a Use.
 var gauges = []struct {
@@ -208,6 +215,8 @@ func gauge(name, help string) *prometheus.Desc { return prometheus.NewDesc(name,
 // Describe implements prometheus.Collector.
 func (c *useCollector) Describe(descs chan<- *prometheus.Desc) {
 	descs <- c.up
+	descs <- projectedBytes
+	descs <- projectedLimit
 	for _, g := range gauges {
 		descs <- g.desc
 	}
@@ -220,6 +229,8 @@ func (c *useCollector) Collect(metrics chan<- prometheus.Metric) {
 		up = 0
 	}
 	metrics <- prometheus.MustNewConstMetric(c.up, prometheus.GaugeValue, up)
+	metrics <- prometheus.MustNewConstMetric(projectedBytes, prometheus.GaugeValue, float64(c.projected.used.Load()))
+	metrics <- prometheus.MustNewConstMetric(projectedLimit, prometheus.GaugeValue, float64(c.projected.most))
 	use := c.manager.Use()
 	for _, g := range gauges {
 		metrics <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value(use))

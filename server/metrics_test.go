@@ -162,6 +162,8 @@ func TestMetricsShape(t *testing.T) {
 			"tokenrelay_held_limit_bytes gauge",
 			"tokenrelay_kept_bytes gauge",
 			"tokenrelay_kept_limit_bytes gauge",
+			"tokenrelay_projected_bytes gauge",
+			"tokenrelay_projected_limit_bytes gauge",
 			"tokenrelay_readers gauge",
 			"tokenrelay_readers_limit gauge",
 			"tokenrelay_sessions gauge",

@@ -142,7 +142,7 @@ func New(o Options) (*Server, error) {
 	if metrics == nil {
 		metrics = NewMetrics()
 	}
-	if err := metrics.watch(o.Manager); err != nil {
+	if err := metrics.watch(o.Manager, &s.projected); err != nil {
 		return nil, fmt.Errorf("metrics of another server: %w", err)
 	}
 	s.scrape = metrics.handler(o.Logger)
