@@ -34,14 +34,18 @@ func (m *Manager) named(ctx context.Context, who Principal, names Names, spec fu
 	if names.Alias != "" {
 		aliases = append(aliases, Alias{Name: names.Alias, Moves: true})
 	}
-	key := Alias{Name: aliasOf(names.Key)}
-	if names.Key != "" {
-		leave, err := m.keys.enter(ctx, who, names.Key)
-		if err != nil {
-			return nil, false, err
-		}
-		defer leave()
-		s, err := m.Resolve(ctx, who, key.Name)
+	if names.Key == "" {
+		s, err = m.makeNamed(ctx, who, names, spec, aliases)
+		return s, false, err
+	}
+	leave, err := m.keys.enter(ctx, who, names.Key)
+	if err != nil {
+		return nil, false, err
+	}
+	defer leave()
+	for {
+		key := Alias{Name: aliasOf(names.Key)}
+		s, err = m.Resolve(ctx, who, key.Name)
 		_, key.Moves = errors.AsType[*GoneError](err) // which may still be bound
 		switch {
 		case err == nil:
@@ -49,20 +53,22 @@ func (m *Manager) named(ctx context.Context, who Principal, names Names, spec fu
 		case !key.Moves && !errors.Is(err, ErrNotFound):
 			return nil, false, err
 		}
-		aliases = append(aliases, key)
+		s, err = m.makeNamed(ctx, who, names, spec, append(aliases, key))
+		if _, bound := errors.AsType[*BoundError](err); !bound {
+			return s, false, err
+		}
+		// Another relay has used the key meanwhile, or a creation that nobody
+		// waited for any more.
 	}
+}
+
+func (m *Manager) makeNamed(ctx context.Context, who Principal, names Names, spec func() (Spec, error), aliases []Alias) (*Session, error) {
 	made, err := spec()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	made.Digest = names.Digest
-	s, err = m.newSession(ctx, who, made, aliases)
-	if bound, ok := errors.AsType[*BoundError](err); ok { // by another relay meanwhile
-		if s, err = m.Get(ctx, who, bound.ID); err == nil {
-			return s.repeated(names)
-		}
-	}
-	return s, false, err
+	return m.newSession(ctx, who, made, aliases)
 }
 
 // repeated is what a creation finds whose key has made s.
