@@ -37,7 +37,12 @@ type escaped []byte
 
 // MarshalJSON makes a JSON string of it.
 func (e escaped) MarshalJSON() ([]byte, error) {
-	return append(append([]byte{'"'}, e...), '"'), nil
+	return e.appendTo(nil), nil
+}
+
+// appendTo appends it as a JSON string.
+func (e escaped) appendTo(dst []byte) []byte {
+	return append(append(append(dst, '"'), e...), '"')
 }
 
 // unescaped returns what it stands for.
@@ -100,19 +105,33 @@ func (a *answer) add(kind session.Kind, delta escaped) step {
 	return s
 }
 
-func (a *answer) call(f session.Frame) step {
-	var call struct {
-		Index     int
-		ID, Name  string
-		Arguments json.RawMessage
+// A fragment is what a tool call frame carries.
+type fragment struct {
+	Index     int
+	ID, Name  string
+	Arguments escaped
+}
+
+// fragmentOf reads a tool call frame.
+func fragmentOf(f session.Frame) (call fragment, ok bool) {
+	ok = json.Unmarshal(f.Data, &call) == nil
+	return call, ok
+}
+
+// UnmarshalJSON takes a JSON string as it stands.
+func (e *escaped) UnmarshalJSON(raw []byte) error {
+	if len(raw) >= 2 && raw[0] == '"' {
+		*e = append((*e)[:0], raw[1:len(raw)-1]...)
 	}
-	if json.Unmarshal(f.Data, &call) != nil {
+	return nil
+}
+
+func (a *answer) call(f session.Frame) step {
+	call, ok := fragmentOf(f)
+	if !ok {
 		return step{}
 	}
-	s := step{part: a.calls[call.Index]}
-	if n := len(call.Arguments); n >= 2 {
-		s.delta = escaped(call.Arguments[1 : n-1]) // without quotes
-	}
+	s := step{part: a.calls[call.Index], delta: call.Arguments}
 	if s.part == nil {
 		s.ended = a.close(func(p *part) bool { return p.kind != session.KindToolCall })
 		s.part, s.begins = a.begin(session.KindToolCall), true

@@ -250,36 +250,37 @@ func renderProblem(c *gin.Context, p problem) {
 	c.Data(p.Status, "application/problem+json", append(body, '\n'))
 }
 
+// An openAIError is an error as OpenAI's clients get it.
+type openAIError struct {
+	Message string  `json:"message"`
+	Type    string  `json:"type"`
+	Param   *string `json:"param"`
+	Code    code    `json:"code"`
+}
+
 // renderOpenAI answers as OpenAI does
 // (https://platform.openai.com/docs/guides/error-codes). Its SDKs repeat
 // requests that met with 409 or 5xx, unless they are told not to.
 func renderOpenAI(c *gin.Context, p problem) {
-	var body struct {
-		Error struct {
-			Message string  `json:"message"`
-			Type    string  `json:"type"`
-			Param   *string `json:"param"`
-			Code    code    `json:"code"`
-		} `json:"error"`
-	}
 	if !p.passes() {
 		c.Header("X-Should-Retry", "false")
 	}
-	switch e := &body.Error; {
+	e := openAIError{Message: foreign(p.Detail), Type: "invalid_request_error", Code: p.Code}
+	switch {
 	case p.Status == http.StatusTooManyRequests:
 		e.Type = "rate_limit_error"
 	case p.Status >= http.StatusInternalServerError:
 		e.Type = "server_error"
-	default:
-		e.Type = "invalid_request_error"
 	}
-	body.Error.Message, body.Error.Code = foreign(p.Detail), p.Code
 	if p.Field != "" {
-		body.Error.Param = new(foreign(p.Field))
-		if *body.Error.Param == "model" {
-			p.Status, body.Error.Code = http.StatusNotFound, codeModel
+		e.Param = new(foreign(p.Field))
+		if *e.Param == "model" {
+			p.Status, e.Code = http.StatusNotFound, codeModel
 		}
 	}
+	body := struct {
+		Error openAIError `json:"error"`
+	}{e}
 	c.Data(p.Status, "application/json", append(appendJSON(nil, body), '\n'))
 }
 

@@ -19,13 +19,13 @@ type route struct {
 	query        query
 }
 
-// A query says whether a route reads one. A query on any other is an error:
-// nothing is ignored.
-type query bool
+// A query says what a route does with one.
+type query int
 
 const (
-	takesQuery query = true
-	noQuery    query = false
+	noQuery    query = iota // it is an error: nothing is ignored
+	takesQuery              // the handler reads it
+	anyQuery                // it is ignored: other vendors' clients add to it, such as an api-version
 )
 
 // routes is all that the relay answers, its page apart.
@@ -44,13 +44,13 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/sessions/:id/stop", s.stop, noQuery},
 		{"POST", "/v1/sessions/:id/finish", s.finish, noQuery},
 		{"POST", "/v1/sessions/:id/continue", s.goOn, noQuery},
-		{"GET", "/v1/models", s.models, noQuery},
-		{"GET", "/v1/models/*model", s.model, noQuery},
+		{"GET", "/v1/models", s.models, anyQuery},
+		{"GET", "/v1/models/*model", s.model, anyQuery},
 		{"POST", "/v1/responses", s.createResponse, noQuery},
 		{"GET", "/v1/responses/:id", s.retrieveResponse, takesQuery},
 		{"POST", "/v1/responses/:id/cancel", s.cancelResponse, noQuery},
 		{"DELETE", "/v1/responses/:id", s.deleteResponse, noQuery},
-		{"POST", "/v1/chat/completions", s.createCompletion, noQuery},
+		{"POST", "/v1/chat/completions", s.createCompletion, anyQuery},
 		{"GET", "/v1/chat/completions/:id", s.retrieveCompletion, takesQuery},
 		{"DELETE", "/v1/chat/completions/:id", s.deleteCompletion, noQuery},
 		{"POST", "/api/chat", s.createChat, noQuery},
