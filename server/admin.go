@@ -1,7 +1,10 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -47,8 +50,24 @@ func (s *Server) models(c *gin.Context) error {
 		Object string      `json:"object"`
 		Data   []modelBody `json:"data"`
 	}{Object: "list"}
-	for _, id := range append([]string{DemoModel}, s.opts.Models...) {
-		list.Data = append(list.Data, modelBody{id, "model", s.started.Unix(), "tokenrelay"})
+	for _, id := range s.modelNames() {
+		list.Data = append(list.Data, s.modelBody(id))
 	}
 	return render(c, http.StatusOK, list)
+}
+
+// model answers with one of those that are listed. Names have slashes, which
+// clients may or may not escape.
+func (s *Server) model(c *gin.Context) error {
+	id := strings.TrimPrefix(c.Param("model"), "/")
+	if !slices.Contains(s.modelNames(), id) {
+		return &requestError{codeModel, fmt.Sprintf("there is no model %q", echo(id))}
+	}
+	return render(c, http.StatusOK, s.modelBody(id))
+}
+
+func (s *Server) modelNames() []string { return append([]string{DemoModel}, s.opts.Models...) }
+
+func (s *Server) modelBody(id string) modelBody {
+	return modelBody{id, "model", s.started.Unix(), "tokenrelay"}
 }

@@ -1,12 +1,130 @@
 package server
 
 import (
-	"errors"
+	"net/http"
+	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"tokenrelay/session"
 )
 
-func (s *Server) createCompletion(c *gin.Context) error   { return errors.ErrUnsupported }
-func (s *Server) retrieveCompletion(c *gin.Context) error { return errors.ErrUnsupported }
-func (s *Server) deleteCompletion(c *gin.Context) error   { return errors.ErrUnsupported }
-func (s *Server) model(c *gin.Context) error              { return errors.ErrUnsupported }
+// createCompletion asks a model, and answers with the chunks as they come or
+// with the whole.
+func (s *Server) createCompletion(c *gin.Context) error {
+	body, err := s.body(c)
+	if err != nil {
+		return err
+	}
+	q, e, err := decodeChat(body)
+	if err != nil {
+		return err
+	}
+	from, err := repeatFrom(c)
+	if err != nil {
+		return err
+	}
+	created, again, err := s.ask(c, body, q, e)
+	switch {
+	case err != nil:
+		return err
+	case from > 0 && !again:
+		return &requestError{codeAhead, "nothing was asked with this Idempotency-Key before: the stream that Last-Event-ID is of is gone, and this answer is another"}
+	case q.streams:
+		return s.project(c, created, newChatProjection(created.Info()), from)
+	}
+	if err := s.toEnd(c.Request.Context(), created, func(session.Frame) {}); err != nil {
+		return err
+	}
+	return s.renderCompletion(c, created)
+}
+
+// repeatFrom returns where a repeated create is to go on: at its beginning,
+// unless the client says what it has.
+func repeatFrom(c *gin.Context) (from int64, err error) {
+	last, there := c.Request.Header["Last-Event-Id"]
+	if !there {
+		return 0, nil
+	}
+	if c.Request.Header["Idempotency-Key"] == nil {
+		return 0, &requestError{codeCursor, "Last-Event-ID goes on with an answer only where the Idempotency-Key of the request that made it names it"}
+	}
+	return eventCursor(strings.Join(last, ", "))
+}
+
+// retrieveCompletion answers with what a create would have: the whole, or its
+// chunks from where the client wants them.
+func (s *Server) retrieveCompletion(c *gin.Context) error {
+	found, err := s.foreignSession(c, completionPrefix)
+	if err != nil {
+		return err
+	}
+	streams, from := false, int64(0)
+	err = parameters(c, map[string]func(string) error{
+		"stream": func(value string) error {
+			if streams = value == "true"; !streams && value != "false" {
+				return errParameter("stream", "can only be true or false")
+			}
+			return nil
+		},
+		"starting_after": func(value string) (err error) {
+			from, err = eventCursor(value)
+			return err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if last, there := c.Request.Header["Last-Event-Id"]; there { // EventSource repeats its URL
+		if from, err = eventCursor(strings.Join(last, ", ")); err != nil {
+			return err
+		}
+	}
+	if streams {
+		return s.project(c, found, newChatProjection(found.Info()), from)
+	}
+	if from > 0 {
+		return errParameter("starting_after", "is for a stream: give stream=true too")
+	}
+	return s.renderCompletion(c, found)
+}
+
+// renderCompletion answers with the whole of an answer, or with why there is
+// none.
+func (s *Server) renderCompletion(c *gin.Context, found *session.Session) error {
+	whole := newCompletion(found.Info())
+	if err := s.soFar(c.Request.Context(), found, whole.take); err != nil {
+		return err
+	}
+	size := int64(whole.size())
+	if !s.projected.take(size) {
+		return session.ErrOverloaded
+	}
+	defer s.projected.take(-size)
+	body, err := whole.render()
+	if err != nil {
+		return err
+	}
+	// The answer may have taken all the time there was.
+	http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout))
+	c.Data(http.StatusOK, "application/json", body)
+	return nil
+}
+
+// deleteCompletion stops and forgets.
+func (s *Server) deleteCompletion(c *gin.Context) error {
+	found, err := s.foreignSession(c, completionPrefix)
+	if err != nil {
+		return err
+	}
+	id := found.Info().ID
+	if err := s.opts.Manager.Delete(c.Request.Context(), principal(c), id); err != nil {
+		return err
+	}
+	return render(c, http.StatusOK, struct {
+		ID      string `json:"id"`
+		Object  string `json:"object"`
+		Deleted bool   `json:"deleted"`
+	}{completionPrefix + id.String(), "chat.completion.deleted", true})
+}

@@ -1,0 +1,175 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+
+	"tokenrelay/session"
+)
+
+// A chatProvider gathers what a provider that speaks chat completions sent of
+// its own, beside what every provider sends.
+type chatProvider struct {
+	fields members // of the chunks
+	choice members // of the choice, since shown
+	delta  members // of its delta, since shown
+	usage  members
+	shared []byte // the fields, each with a comma before it
+	bytes  int    // of all, about
+}
+
+// What the relay writes itself, and takes from no provider.
+var (
+	ownFields = []string{"id", "object", "created", "model", "choices", "usage", "error"}
+	ownChoice = []string{"index", "delta", "message", "finish_reason"}
+	ownDelta  = []string{"role", "content", "reasoning_content", "tool_calls"}
+	ownUsage  = []string{"prompt_tokens", "completion_tokens"}
+)
+
+// take adds a provider's frame. What is of another protocol, or cannot be read,
+// is nothing.
+func (p *chatProvider) take(f session.Frame) {
+	var sent struct {
+		Protocol              string
+		Fields, Choice, Usage map[string]json.RawMessage
+	}
+	if json.Unmarshal(f.Data, &sent) != nil || sent.Protocol != string(session.DialectChat) {
+		return
+	}
+	var delta map[string]json.RawMessage
+	json.Unmarshal(sent.Choice["delta"], &delta) // of another type it is nothing
+	if len(sent.Fields) > 0 {
+		p.fields.replace(sent.Fields, ownFields)
+		p.shared = p.fields.appendMembers(p.shared[:0], true)
+	}
+	p.usage.replace(sent.Usage, ownUsage)
+	p.choice.gather(sent.Choice, ownChoice)
+	p.delta.gather(delta, ownDelta)
+	p.bytes += 2 * len(f.Data)
+}
+
+// pending reports whether a chunk is to show something of a choice.
+func (p *chatProvider) pending() bool { return len(p.choice) > 0 || len(p.delta) > 0 }
+
+// shown drops what belonged to one chunk.
+func (p *chatProvider) shown() { clear(p.choice); clear(p.delta) }
+
+// appendUsage appends an answer's usage as OpenAI has it. A figure that is not
+// known is 0; what a provider did not report has a source that says so.
+func (p *chatProvider) appendUsage(dst []byte, u session.Usage) []byte {
+	var input, output int64
+	if u.Input != nil {
+		input = *u.Input
+	}
+	if u.Output != nil {
+		output = *u.Output
+	}
+	dst = strconv.AppendInt(append(dst, `{"prompt_tokens":`...), input, 10)
+	dst = strconv.AppendInt(append(dst, `,"completion_tokens":`...), output, 10)
+	others := maps.Clone(p.usage)
+	if total := others["total_tokens"]; total == nil || u.Source != session.UsageReported {
+		delete(others, "total_tokens")
+		dst = strconv.AppendInt(append(dst, `,"total_tokens":`...), input+output, 10)
+	}
+	if u.Source != session.UsageReported {
+		delete(others, "source")
+		dst = appendJSON(append(dst, `,"source":`...), u.Source)
+	}
+	return append(others.appendMembers(dst, true), '}')
+}
+
+// members are those of a JSON object.
+type members map[string]*gathered
+
+// replace sets members; those of the names in own stay out.
+func (m *members) replace(with map[string]json.RawMessage, own []string) {
+	for name := range with {
+		delete(*m, name)
+	}
+	m.gather(with, own)
+}
+
+// gather adds to members; those of the names in own stay out.
+func (m *members) gather(more map[string]json.RawMessage, own []string) {
+	for name, value := range more {
+		if !slices.Contains(own, name) {
+			m.add(name, value, 0)
+		}
+	}
+}
+
+func (m *members) add(name string, value json.RawMessage, depth int) {
+	if *m == nil {
+		*m = make(members)
+	}
+	if (*m)[name] == nil {
+		(*m)[name] = new(gathered)
+	}
+	(*m)[name].add(value, depth)
+}
+
+// appendMembers appends them in the order of their names, which is the same
+// each time, with a comma before the first if there is something before it.
+func (m members) appendMembers(dst []byte, comma bool) []byte {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		if comma {
+			dst = append(dst, ',')
+		}
+		comma = true
+		dst = append(appendJSON(dst, name), ':')
+		dst = m[name].appendTo(dst)
+	}
+	return dst
+}
+
+// A gathered value is what JSON values that came one after another make
+// together: arrays are joined, objects merged, of others the last counts, and
+// null counts where there is nothing else.
+type gathered struct {
+	last    json.RawMessage // nil if it is an object or an array
+	object  bool
+	members members // of an object
+	array   bool
+	items   []byte // of an array, with commas between them
+}
+
+// maxMerge is how deep objects are merged; deeper, the last counts.
+const maxMerge = 4
+
+func (g *gathered) add(value json.RawMessage, depth int) {
+	var inside map[string]json.RawMessage
+	switch {
+	case value[0] == 'n' && (g.last != nil || g.object || g.array):
+	case value[0] == '[':
+		items := bytes.TrimSpace(value[1 : len(value)-1])
+		if !g.array {
+			*g = gathered{array: true}
+		}
+		if len(g.items) > 0 && len(items) > 0 {
+			g.items = append(g.items, ',')
+		}
+		g.items = append(g.items, items...)
+	case value[0] == '{' && depth < maxMerge && json.Unmarshal(value, &inside) == nil:
+		if !g.object {
+			*g = gathered{object: true}
+		}
+		for name, value := range inside {
+			g.members.add(name, value, depth+1)
+		}
+	default:
+		*g = gathered{last: value}
+	}
+}
+
+func (g *gathered) appendTo(dst []byte) []byte {
+	switch {
+	case g.object:
+		return append(g.members.appendMembers(append(dst, '{'), false), '}')
+	case g.array:
+		return append(append(append(dst, '['), g.items...), ']')
+	}
+	return append(dst, g.last...)
+}
