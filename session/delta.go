@@ -8,6 +8,7 @@ const (
 	DeltaReasoning                  // Text: a piece of the model's reasoning
 	DeltaToolCall                   // Call: a fragment of a tool call, shown as it is
 	DeltaUsage                      // Usage: a later one replaces it
+	DeltaProvider                   // Text: a JSON object, which a KindProvider frame is to carry
 	DeltaSeam                       // By: what follows was asked for by Continue
 	DeltaCursor                     // nothing but its Cursor
 	DeltaFinish                     // Reason: the source's own end marker; nothing follows

@@ -63,6 +63,8 @@ func (p *pump) draftDelta(d arrival) {
 		p.draftCall(d.Call)
 	case DeltaUsage:
 		p.check.Usage = d.Usage
+	case DeltaProvider:
+		p.draftProvider(d.Text)
 	case DeltaSeam:
 		p.draftSeam(d.By)
 	case DeltaFinish:
@@ -98,6 +100,21 @@ func (p *pump) draftCall(call ToolCall) {
 		p.drafts = append(p.drafts, draft{kind: KindToolCall, data: data})
 		p.called = true
 		call.ID, call.Name = "", ""
+	}
+}
+
+// draftProvider makes a draft of what a provider sent beside the text. The text
+// goes on over it: what the chunker holds may be cut behind it. The log does
+// without what no frame can carry.
+func (p *pump) draftProvider(payload string) {
+	data, err := lineOf([]byte(payload))
+	switch {
+	case err != nil, !utf8.Valid(data):
+		p.logger.Debug("what a provider sent is no JSON", "session", p.s.info.ID, "bytes", len(payload))
+	case len(Frame{MaxFrameID, KindProvider, data}.AppendWire(nil)) > MaxFrame:
+		p.logger.Debug("what a provider sent is too large for a frame", "session", p.s.info.ID, "bytes", len(payload))
+	default:
+		p.drafts = append(p.drafts, draft{kind: KindProvider, data: data})
 	}
 }
 

@@ -20,6 +20,7 @@ type model struct {
 	every   time.Duration // between two words
 	cursors bool          // its answers go on without a reader, from any cursor
 	by      session.Continuation
+	fields  bool // before each word it sends a payload of its own, its number
 
 	started atomic.Int64 // generations
 	open    atomic.Int64 // that run
@@ -106,6 +107,9 @@ func (m *model) say(ctx context.Context, at int, given string) iter.Seq2[session
 				m.causes = append(m.causes, context.Cause(ctx))
 				m.mu.Unlock()
 				yield(session.Delta{}, context.Cause(ctx))
+				return
+			}
+			if own := (session.Delta{Kind: session.DeltaProvider, Text: fmt.Sprintf(`{"word":%d}`, at)}); m.fields && !yield(own, nil) {
 				return
 			}
 			d := session.Delta{Text: strings.TrimPrefix(m.words[at], given)}

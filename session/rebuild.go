@@ -117,7 +117,7 @@ func (p *pump) rebuild(ctx context.Context) error {
 			return fmt.Errorf("rebuild: %w", err)
 		}
 		switch f.Kind {
-		case KindSession, KindPaused, KindResumed, KindSeam: // the text goes on behind them
+		case KindSession, KindPaused, KindResumed, KindProvider, KindSeam: // the text goes on behind them
 		case KindText, KindReasoning:
 			if f.Kind != p.kind {
 				err = endText()
