@@ -26,10 +26,11 @@ const (
 
 // A followRequest is what the events route was asked for.
 type followRequest struct {
-	after  session.FrameID
-	pace   float64                            // events a second; 0 as they come
-	render func(session.Wire) ([]byte, error) // nil for frames as they are
-	ping   bool                               // keep-alives as named events
+	after   session.FrameID
+	pace    float64                            // events a second; 0 as they come
+	render  func(session.Wire) ([]byte, error) // nil for frames as they are
+	compact bool                               // what is there already in few events
+	ping    bool                               // keep-alives as named events
 }
 
 // parseFollow reads the request. The Last-Event-ID header wins over a cursor
@@ -62,6 +63,12 @@ func parseFollow(c *gin.Context) (r followRequest, err error) {
 			r.render = rendered(appendPlain)
 			return nil
 		},
+		"compact": func(value string) error {
+			if r.compact = value == "true"; !r.compact {
+				return errParameter("compact", "can only be true")
+			}
+			return nil
+		},
 		"ping": func(value string) error {
 			if r.ping = value == "event"; !r.ping {
 				return errParameter("ping", "can only be event")
@@ -74,6 +81,9 @@ func parseFollow(c *gin.Context) (r followRequest, err error) {
 	}
 	if after != "" && start != "" {
 		return r, errParameter("startIndex", "and after are two cursors: give one")
+	}
+	if r.compact && r.pace > 0 {
+		return r, errParameter("compact", "gives at once what pace would give bit by bit: ask for one of them")
 	}
 	if header := c.Request.Header.Values("Last-Event-ID"); len(header) > 0 {
 		r.after, err = parseCursor(strings.Join(header, ", "))
@@ -112,6 +122,9 @@ func (s *Server) events(c *gin.Context) error {
 		defer reader.Close()
 		if s.streams.enter() {
 			defer s.streams.leave()
+			if request.compact {
+				request.render = compacted(found.Status().Last, request.render)
+			}
 			f := &follower{server: s, session: found, reader: reader, request: request, out: s.openEvents(c)}
 			return f.run(c.Request.Context())
 		}

@@ -23,7 +23,7 @@ import (
 // A relay is a whole server over net.Pipe, so that a synctest bubble holds
 // client, server and clock.
 type relay struct {
-	t      *testing.T
+	t      testing.TB
 	conns  chan net.Conn
 	closed chan struct{}
 	stop   func() // ends the server as a signal would; waits
@@ -36,7 +36,7 @@ type options struct {
 }
 
 // start runs a relay until the test ends.
-func start(t *testing.T, o options) *relay {
+func start(t testing.TB, o options) *relay {
 	t.Helper()
 	metrics := server.NewMetrics()
 	o.session.Events, o.server.Metrics = metrics.Events(), metrics
@@ -193,7 +193,7 @@ func (r *relay) state(path string) (s struct {
 
 // canonical returns the events of a stream that ended properly, without what
 // is no event: the retry line and keep-alives.
-func canonical(t *testing.T, body io.Reader) string {
+func canonical(t testing.TB, body io.Reader) string {
 	t.Helper()
 	all, err := io.ReadAll(body)
 	if err != nil {
