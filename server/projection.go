@@ -77,7 +77,11 @@ func appendJSON(dst []byte, v any) []byte {
 		panic(err) // what projections show is made of strings, numbers and JSON
 	}
 	raw := bytes.TrimSuffix(line.Bytes(), []byte("\n"))
-	return append(dst, bytes.ReplaceAll(raw, []byte("\u0085"), []byte(`\u0085`))...) // at which some clients split lines
+	// At which some clients split lines. In raw JSON the encoder leaves them.
+	for _, separator := range [...]struct{ char, escape string }{{"\u0085", `\u0085`}, {"\u2028", `\u2028`}, {"\u2029", `\u2029`}} {
+		raw = bytes.ReplaceAll(raw, []byte(separator.char), []byte(separator.escape))
+	}
+	return append(dst, raw...)
 }
 
 // A projector runs a projection over a session's log for one reader.

@@ -1,12 +1,207 @@
 package server
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"tokenrelay/session"
 )
 
-func (s *Server) createResponse(c *gin.Context) error   { return errors.ErrUnsupported }
-func (s *Server) retrieveResponse(c *gin.Context) error { return errors.ErrUnsupported }
-func (s *Server) cancelResponse(c *gin.Context) error   { return errors.ErrUnsupported }
-func (s *Server) deleteResponse(c *gin.Context) error   { return errors.ErrUnsupported }
+// createResponse asks a model, and answers with the events as they come, with
+// the whole, or in the background with what there is at once.
+func (s *Server) createResponse(c *gin.Context) error {
+	body, err := s.body(c)
+	if err != nil {
+		return err
+	}
+	r, err := parseResponse(body)
+	if err != nil {
+		return err
+	}
+	from, err := repeatFrom(c)
+	if err != nil {
+		return err
+	}
+	if r.messages, err = s.inputOf(c, r); err != nil {
+		return err
+	}
+	created, again, err := s.ask(c, body, r.question, r.extension)
+	if invalid, ok := errors.AsType[*session.InvalidError](err); ok {
+		if rest, ok := strings.CutPrefix(invalid.Field, "source.messages"); ok {
+			return &session.InvalidError{Field: "input" + rest, Reason: invalid.Reason}
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case from > 0 && !again:
+		return &requestError{codeAhead, "nothing was asked with this Idempotency-Key before: the stream that Last-Event-ID is of is gone, and this answer is another"}
+	case r.streams:
+		return s.project(c, created, newResponses(created.Info()), from)
+	case r.background && !again:
+		object := newResponses(created.Info())
+		return renderResponse(c, object.appendObject(nil, statusQueued))
+	case r.background:
+		return s.renderResponse(c, created)
+	}
+	if err := s.toEnd(c.Request.Context(), created, func(session.Frame) {}); err != nil {
+		return err
+	}
+	// The answer may have taken all the time there was.
+	http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout))
+	if status := created.Status(); status.State == session.Failed || status.State == session.Interrupted {
+		return failureOf(status.State, *status.End)
+	}
+	return s.renderResponse(c, created)
+}
+
+// renderResponse answers with a session's response so far.
+func (s *Server) renderResponse(c *gin.Context, found *session.Session) error {
+	if found.Info().Spec.Projection.Version > projectionVersion {
+		return errLaterProjection
+	}
+	object := newResponses(found.Info())
+	nothing := &events{from: math.MaxInt64}
+	if err := s.soFar(c.Request.Context(), found, func(f session.Frame) { object.frame(f, nothing) }); err != nil {
+		return err
+	}
+	size := int64(object.size())
+	if !s.projected.take(size) {
+		return session.ErrOverloaded
+	}
+	defer s.projected.take(-size)
+	return renderResponse(c, object.appendObject(nil, object.status()))
+}
+
+func renderResponse(c *gin.Context, object []byte) error {
+	c.Data(http.StatusOK, "application/json", append(object, '\n'))
+	return nil
+}
+
+// A retrieval is what a response is asked for with.
+type retrieval struct {
+	streams bool
+	from    int64 // number of the first event that is wanted
+	resumes bool  // from is behind an event that the client has
+}
+
+// retrieveResponse answers with the response so far, or with its events.
+func (s *Server) retrieveResponse(c *gin.Context) error {
+	body, err := s.body(c)
+	if err != nil {
+		return err
+	}
+	asked, err := parseRetrieval(c.Request, body)
+	if err != nil {
+		return err
+	}
+	found, err := s.foreignSession(c, responsePrefix)
+	if gone, ok := errors.AsType[*session.GoneError](err); ok && asked.streams && asked.resumes {
+		return &requestError{codeCursorGone, gone.Error()}
+	}
+	switch {
+	case err != nil:
+		return notThere(err)
+	case asked.streams:
+		return s.project(c, found, newResponses(found.Info()), asked.from)
+	}
+	return s.renderResponse(c, found)
+}
+
+// notThere is err, without a difference between what was never there and what
+// is no more: OpenAI's clients know only 404.
+func notThere(err error) error {
+	if gone, ok := errors.AsType[*session.GoneError](err); ok {
+		return &requestError{codeSession, gone.Error()}
+	}
+	return err
+}
+
+// parseRetrieval reads a request's query and its body, where some clients
+// write what others have in the query; that wins. The header of EventSource,
+// which repeats its URL, wins over both.
+func parseRetrieval(request *http.Request, body []byte) (r retrieval, err error) {
+	given := make(map[string]string)
+	f, err := decodeFields(body)
+	if err != nil {
+		return r, err
+	}
+	for name, value := range f {
+		switch value.Kind() {
+		case 'n':
+		case '"':
+			var text string
+			json.Unmarshal(value, &text)
+			given[name] = text
+		default:
+			given[name] = string(value)
+		}
+	}
+	query, err := url.ParseQuery(request.URL.RawQuery)
+	if err != nil {
+		return r, &requestError{codeParameter, "the query is malformed"}
+	}
+	for name, values := range query {
+		if given[name] = values[0]; len(values) > 1 && !strings.HasPrefix(name, "include") {
+			return r, errParameter(echo(name), "is given more than once")
+		}
+	}
+	for name, value := range given {
+		switch name {
+		case "stream":
+			if r.streams = value == "true"; !r.streams && value != "false" {
+				return r, errParameter(name, "can only be true or false")
+			}
+		case "starting_after":
+			if r.from, err = eventCursor(value); err != nil {
+				return r, err
+			}
+		case "include", "include[]", "include_obfuscation", "api-version": // there is nothing more to include
+		default:
+			return r, errParameter(echo(name), "is not known here")
+		}
+	}
+	if last, there := request.Header["Last-Event-Id"]; there {
+		r.from, err = eventCursor(strings.Join(last, ", "))
+	}
+	r.resumes = r.from > 0
+	return r, err
+}
+
+// cancelResponse stops a response and answers with what there is of it.
+func (s *Server) cancelResponse(c *gin.Context) error {
+	found, err := s.foreignSession(c, responsePrefix)
+	if err != nil {
+		return notThere(err)
+	}
+	if err := found.Stop(c.Request.Context()); err != nil {
+		return err
+	}
+	return s.renderResponse(c, found)
+}
+
+// deleteResponse stops a response and forgets it.
+func (s *Server) deleteResponse(c *gin.Context) error {
+	found, err := s.foreignSession(c, responsePrefix)
+	if err != nil {
+		return notThere(err)
+	}
+	id := found.Info().ID
+	if err := s.opts.Manager.Delete(c.Request.Context(), principal(c), id); err != nil {
+		return notThere(err)
+	}
+	return renderResponse(c, fmt.Appendf(nil, `{"id":"%s%s","object":"response","deleted":true}`, responsePrefix, id))
+}
+
+// inputOf is the input of a request as the items that a model is given.
+func (s *Server) inputOf(c *gin.Context, r responseRequest) (json.RawMessage, error) {
+	return appendJSON(nil, r.input), nil
+}
