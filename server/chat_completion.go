@@ -22,7 +22,7 @@ func (w *completion) take(f session.Frame) {
 	w.answer.take(f)
 }
 
-func (w *completion) size() int { return w.answer.size() + w.provider.bytes }
+func (w *completion) size() int { return w.answer.size() + w.provider.size() }
 
 // render returns the object. An answer that has not come to its own end is an
 // error: a client would take a part for the whole.
@@ -68,9 +68,7 @@ func (w *completion) render() ([]byte, error) {
 			b = append(b, ']')
 		}
 	}
-	if w.provider.delta["refusal"] == nil {
-		b = append(b, `,"refusal":null`...)
-	}
+	b = append(b, `,"refusal":null`...)
 	b = w.provider.delta.appendMembers(b, true)
 	b = appendJSON(append(b, `},"finish_reason":`...), finishReason(w.end.Reason))
 	b = w.provider.choice.appendMembers(b, true)

@@ -43,7 +43,7 @@ func newChatProjection(info session.Info) projection {
 	return &chatProjection{info: info, recorded: recordedChat(info)}
 }
 
-func (p *chatProjection) size() int { return p.provider.bytes + 64*len(p.calls) }
+func (p *chatProjection) size() int { return p.provider.size() + 64*len(p.calls) }
 
 func (p *chatProjection) frame(f session.Frame, to *events) {
 	d := p.delta[:0]

@@ -18,14 +18,13 @@ type chatProvider struct {
 	delta  members // of its delta, since shown
 	usage  members
 	shared []byte // the fields, each with a comma before it
-	bytes  int    // of all, about
 }
 
 // What the relay writes itself, and takes from no provider.
 var (
 	ownFields = []string{"id", "object", "created", "model", "choices", "usage", "error"}
 	ownChoice = []string{"index", "delta", "message", "finish_reason"}
-	ownDelta  = []string{"role", "content", "reasoning_content", "tool_calls"}
+	ownDelta  = []string{"role", "content", "reasoning_content", "refusal", "tool_calls"}
 	ownUsage  = []string{"prompt_tokens", "completion_tokens"}
 )
 
@@ -48,7 +47,11 @@ func (p *chatProvider) take(f session.Frame) {
 	p.usage.replace(sent.Usage, ownUsage)
 	p.choice.gather(sent.Choice, ownChoice)
 	p.delta.gather(delta, ownDelta)
-	p.bytes += 2 * len(f.Data)
+}
+
+// size is how many bytes it keeps, about.
+func (p *chatProvider) size() int {
+	return len(p.shared) + p.fields.size() + p.choice.size() + p.delta.size() + p.usage.size()
 }
 
 // pending reports whether a chunk is to show something of a choice.
@@ -123,6 +126,13 @@ func (m members) appendMembers(dst []byte, comma bool) []byte {
 		dst = m[name].appendTo(dst)
 	}
 	return dst
+}
+
+func (m members) size() (n int) {
+	for name, g := range m {
+		n += 100 + len(name) + len(g.last) + len(g.items) + g.members.size() // about
+	}
+	return n
 }
 
 // A gathered value is what JSON values that came one after another make

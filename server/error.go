@@ -209,8 +209,8 @@ func (s *Server) renderError(c *gin.Context, err error) {
 	p := problemOf(err)
 	if p.Status >= http.StatusInternalServerError && p.Code != codeShutdown {
 		level := slog.LevelError
-		if p.Code == codeNoSpace || p.Code == codeUnavailable {
-			level = slog.LevelDebug // the store says once what is wrong
+		if p.Code == codeNoSpace || p.Code == codeUnavailable || p.Status == http.StatusBadGateway {
+			level = slog.LevelDebug // the store, or the session, says once what is wrong
 		}
 		s.opts.Logger.Log(c.Request.Context(), level, "request failed", "route", c.FullPath(), "code", p.Code, "error", err)
 	}
@@ -220,8 +220,12 @@ func (s *Server) renderError(c *gin.Context, err error) {
 	shapeOf(c.Request.URL.Path)(c, p)
 }
 
-// passes reports whether the same request may be taken later.
+// passes reports whether the same request may be taken later. How a session has
+// ended stays, whatever its code.
 func (p problem) passes() bool {
+	if p.Status == http.StatusBadGateway {
+		return false
+	}
 	return p.Code == codeOverload || p.Code == codeShutdown || p.Code == codeUnavailable || p.Code == codeNoSpace
 }
 
