@@ -96,38 +96,40 @@ func TestProviderFramesOverPauses(t *testing.T) {
 // to end the session or to go on from what was released.
 func TestProviderFramesOverRestarts(t *testing.T) {
 	for _, unit := range chunker.Units() {
-		for _, released := range []bool{false, true} {
+		for i := range 60 {
+			at, released := 50+i/2, i%2 == 0 // within a long word
 			synctest.Test(t, func(t *testing.T) {
-				st, up := memstore.New(), newModel(30, time.Second)
-				up.fields = true
+				st, up := memstore.New(), newModel(0, time.Second)
+				up.words, up.fields = pieces(mixed+strings.Repeat("unbelievable", 12)+mixed, 3), true
+				all := len(up.words)
 				var log bytes.Buffer
 				options := session.Options{Upstreams: up, Logger: slog.New(slog.NewTextHandler(&log, nil))}
 				m, stop := run(t, st, options)
 				s := create(t, m, session.Spec{Source: upstreamSpec, Unit: unit, OnPause: session.Release})
-				time.Sleep(10500 * time.Millisecond)
+				time.Sleep(time.Duration(at)*time.Second + 500*time.Millisecond)
 				if released {
 					must(t, s.Pause(t.Context()))
 				}
 				stop()
 				s, err := restart(t, st, options).Get(t.Context(), me, s.Info().ID)
 				must(t, err)
-				text, own, end := strings.Join(up.words[:10], ""), words(0, 10), session.KindInterrupted
+				text, own, end := strings.Join(up.words[:at], ""), words(0, at), session.KindInterrupted
 				if released {
 					must(t, s.Resume(t.Context()))
-					text, own, end = up.text(), words(0, 30), session.KindDone
+					text, own, end = up.text(), words(0, all), session.KindDone
 				}
 				frames := readAll(t, s, 0)
 				if got := join(frames); got != text {
-					t.Errorf("%s, released %v: text = %q, want %q", unit, released, got, text)
+					t.Errorf("%s at %d, released %v: text = %q, want %q", unit, at, released, got, text)
 				}
 				if got := payloadsOf(frames); got != own {
-					t.Errorf("%s, released %v: provider's = %s, want %s", unit, released, got, own)
+					t.Errorf("%s at %d, released %v: provider's = %s, want %s", unit, at, released, got, own)
 				}
 				if kind, e := endOf(t, frames); kind != end {
-					t.Errorf("%s, released %v: end = %s %+v, want %s", unit, released, kind, e.Error, end)
+					t.Errorf("%s at %d, released %v: end = %s %+v, want %s", unit, at, released, kind, e.Error, end)
 				}
 				if strings.Contains(log.String(), "cut anew") {
-					t.Errorf("%s: %s", unit, &log)
+					t.Errorf("%s at %d: %s", unit, at, &log)
 				}
 			})
 		}
