@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -56,12 +57,8 @@ func repeatFrom(c *gin.Context) (from int64, err error) {
 // retrieveCompletion answers with what a create would have: the whole, or its
 // chunks from where the client wants them.
 func (s *Server) retrieveCompletion(c *gin.Context) error {
-	found, err := s.foreignSession(c, completionPrefix)
-	if err != nil {
-		return err
-	}
 	streams, from := false, int64(0)
-	err = parameters(c, map[string]func(string) error{
+	err := parameters(c, map[string]func(string) error{
 		"stream": func(value string) error {
 			if streams = value == "true"; !streams && value != "false" {
 				return errParameter("stream", "can only be true or false")
@@ -72,6 +69,7 @@ func (s *Server) retrieveCompletion(c *gin.Context) error {
 			from, err = eventCursor(value)
 			return err
 		},
+		"api-version": func(string) error { return nil }, // Azure's clients name it everywhere
 	})
 	if err != nil {
 		return err
@@ -81,11 +79,18 @@ func (s *Server) retrieveCompletion(c *gin.Context) error {
 			return err
 		}
 	}
-	if streams {
-		return s.project(c, found, newChatProjection(found.Info()), from)
-	}
-	if from > 0 {
+	if from > 0 && !streams {
 		return errParameter("starting_after", "is for a stream: give stream=true too")
+	}
+	found, err := s.foreignSession(c, completionPrefix)
+	if gone, ok := errors.AsType[*session.GoneError](err); ok && from > 0 {
+		return &requestError{codeCursorGone, gone.Error()}
+	}
+	switch {
+	case err != nil:
+		return notThere(err)
+	case streams:
+		return s.project(c, found, newChatProjection(found.Info()), from)
 	}
 	return s.renderCompletion(c, found)
 }
@@ -93,6 +98,9 @@ func (s *Server) retrieveCompletion(c *gin.Context) error {
 // renderCompletion answers with the whole of an answer, or with why there is
 // none.
 func (s *Server) renderCompletion(c *gin.Context, found *session.Session) error {
+	if found.Info().Spec.Projection.Version > projectionVersion {
+		return errLaterProjection
+	}
 	whole := newCompletion(found.Info())
 	if err := s.soFar(c.Request.Context(), found, whole.take); err != nil {
 		return err
@@ -116,11 +124,11 @@ func (s *Server) renderCompletion(c *gin.Context, found *session.Session) error 
 func (s *Server) deleteCompletion(c *gin.Context) error {
 	found, err := s.foreignSession(c, completionPrefix)
 	if err != nil {
-		return err
+		return notThere(err)
 	}
 	id := found.Info().ID
 	if err := s.opts.Manager.Delete(c.Request.Context(), principal(c), id); err != nil {
-		return err
+		return notThere(err)
 	}
 	return render(c, http.StatusOK, struct {
 		ID      string `json:"id"`

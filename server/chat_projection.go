@@ -18,9 +18,9 @@ type chatRecord struct {
 	IncludeUsage bool `json:"include_usage"`
 }
 
-// recordedChat returns what a session's request asked for: nothing, if it was
+// chatRecordOf returns what a session's request asked for: nothing, if it was
 // one of another protocol.
-func recordedChat(info session.Info) (r chatRecord) {
+func chatRecordOf(info session.Info) (r chatRecord) {
 	var recorded struct{ Chat chatRecord }
 	if len(info.Spec.Projection.Recorded) > 0 && json.Unmarshal(info.Spec.Projection.Recorded, &recorded) == nil {
 		return recorded.Chat
@@ -40,7 +40,7 @@ type chatProjection struct {
 }
 
 func newChatProjection(info session.Info) projection {
-	return &chatProjection{info: info, recorded: recordedChat(info)}
+	return &chatProjection{info: info, recorded: chatRecordOf(info)}
 }
 
 func (p *chatProjection) size() int { return p.provider.size() + 64*len(p.calls) }

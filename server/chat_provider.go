@@ -25,7 +25,7 @@ var (
 	ownFields = []string{"id", "object", "created", "model", "choices", "usage", "error"}
 	ownChoice = []string{"index", "delta", "message", "finish_reason"}
 	ownDelta  = []string{"role", "content", "reasoning_content", "refusal", "tool_calls"}
-	ownUsage  = []string{"prompt_tokens", "completion_tokens"}
+	ownUsage  = []string{"prompt_tokens", "completion_tokens", "total_tokens", "source"}
 )
 
 // take adds a provider's frame. What is of another protocol, or cannot be read,
@@ -60,8 +60,8 @@ func (p *chatProvider) pending() bool { return len(p.choice) > 0 || len(p.delta)
 // shown drops what belonged to one chunk.
 func (p *chatProvider) shown() { clear(p.choice); clear(p.delta) }
 
-// appendUsage appends an answer's usage as OpenAI has it. A figure that is not
-// known is 0; what a provider did not report has a source that says so.
+// appendUsage appends an answer's usage as OpenAI has it. Clients expect numbers:
+// one that is not known is 0, and the source says what the figures are worth.
 func (p *chatProvider) appendUsage(dst []byte, u session.Usage) []byte {
 	var input, output int64
 	if u.Input != nil {
@@ -72,16 +72,9 @@ func (p *chatProvider) appendUsage(dst []byte, u session.Usage) []byte {
 	}
 	dst = strconv.AppendInt(append(dst, `{"prompt_tokens":`...), input, 10)
 	dst = strconv.AppendInt(append(dst, `,"completion_tokens":`...), output, 10)
-	others := maps.Clone(p.usage)
-	if total := others["total_tokens"]; total == nil || u.Source != session.UsageReported {
-		delete(others, "total_tokens")
-		dst = strconv.AppendInt(append(dst, `,"total_tokens":`...), input+output, 10)
-	}
-	if u.Source != session.UsageReported {
-		delete(others, "source")
-		dst = appendJSON(append(dst, `,"source":`...), u.Source)
-	}
-	return append(others.appendMembers(dst, true), '}')
+	dst = strconv.AppendInt(append(dst, `,"total_tokens":`...), input+output, 10)
+	dst = append(append(append(dst, `,"source":"`...), u.Source...), '"')
+	return append(p.usage.appendMembers(dst, true), '}')
 }
 
 // members are those of a JSON object.
@@ -108,11 +101,21 @@ func (m *members) add(name string, value json.RawMessage, depth int) {
 	if *m == nil {
 		*m = make(members)
 	}
-	if (*m)[name] == nil {
-		(*m)[name] = new(gathered)
+	g := (*m)[name]
+	switch {
+	case g == nil:
+		g = new(gathered)
+		(*m)[name] = g
+	case depth > 0 && inPieces[name] && value[0] == '"' && len(g.last) > 0 && g.last[0] == '"':
+		g.last = append(g.last[:len(g.last)-1], value[1:]...)
+		return
 	}
-	(*m)[name].add(value, depth)
+	g.add(value, depth)
 }
+
+// inPieces are members of objects in a delta, a function_call or audio, whose
+// text comes in pieces.
+var inPieces = map[string]bool{"arguments": true, "transcript": true, "data": true}
 
 // appendMembers appends them in the order of their names, which is the same
 // each time, with a comma before the first if there is something before it.

@@ -52,7 +52,7 @@ func (s *Server) routes() []route {
 		{"DELETE", "/v1/responses/:id", s.deleteResponse, anyQuery},
 		{"POST", "/v1/chat/completions", s.createCompletion, anyQuery},
 		{"GET", "/v1/chat/completions/:id", s.retrieveCompletion, takesQuery},
-		{"DELETE", "/v1/chat/completions/:id", s.deleteCompletion, noQuery},
+		{"DELETE", "/v1/chat/completions/:id", s.deleteCompletion, anyQuery},
 		{"POST", "/api/chat", s.createChat, noQuery},
 		{"GET", "/api/chat/:id/stream", s.followChat, takesQuery},
 		{"POST", "/api/chat/:id/stop", s.stopChat, noQuery},
