@@ -53,6 +53,9 @@ type serveCommand struct {
 	MaxHold            byteSize      `default:"1MiB" group:"Upstreams" help:"How much of an upstream is read on while its session is paused, in bytes of memory, some 210 a token."`
 	MaxTotalHold       byteSize      `default:"256MiB" group:"Upstreams" help:"How much of all upstreams together is read on, in bytes of memory. Beyond it each is read on by one piece."`
 
+	ChatModel  string        `placeholder:"MODEL" group:"Chats of the AI SDK" help:"Model that answers under /api/chat a chat which names none. Without it that is the first model of the first upstream that names one, or the demo generator if none does."`
+	ChatReplay time.Duration `default:"5m" group:"Chats of the AI SDK" help:"How long after its end an answer is shown to a chat that is opened again, since its client may have lost its line before; 0 for not at all."`
+
 	MaxBody      byteSize      `default:"4MiB" group:"Connections" help:"Bound of a request's body, in bytes."`
 	KeepAlive    time.Duration `default:"15s" group:"Connections" help:"How long a stream may be silent before a keep-alive is sent."`
 	Retry        time.Duration `default:"1s" group:"Connections" help:"How long EventSource is told to wait before it reconnects."`
@@ -91,6 +94,8 @@ func (c *serveCommand) Validate() error {
 	switch {
 	case c.UpstreamRetries < 0:
 		return errors.New("--upstream-retries must be 0 or more")
+	case c.ChatReplay < 0:
+		return errors.New("--chat-replay must be 0 or more")
 	case c.OnNoReaderAfter > session.MaxNoReader:
 		return fmt.Errorf("--on-no-reader-after must be %v at most", session.MaxNoReader)
 	}
@@ -173,6 +178,8 @@ func (c *serveCommand) serve(ctx context.Context, logger *slog.Logger, upstreams
 		Drain:        c.Drain,
 		MaxBody:      int64(c.MaxBody),
 		SocketBuffer: int(c.SocketBuffer),
+		ChatModel:    c.ChatModel,
+		ChatReplay:   cmp.Or(c.ChatReplay, -1), // 0 would be the default
 		AllowHosts:   c.hosts(listener.Addr()),
 		AllowOrigins: c.AllowOrigin,
 		Logger:       logger,

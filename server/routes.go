@@ -53,9 +53,9 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/chat/completions", s.createCompletion, anyQuery},
 		{"GET", "/v1/chat/completions/:id", s.retrieveCompletion, takesQuery},
 		{"DELETE", "/v1/chat/completions/:id", s.deleteCompletion, anyQuery},
-		{"POST", "/api/chat", s.createChat, noQuery},
+		{"POST", "/api/chat", s.createChat, anyQuery},
 		{"GET", "/api/chat/:id/stream", s.followChat, takesQuery},
-		{"POST", "/api/chat/:id/stop", s.stopChat, noQuery},
+		{"POST", "/api/chat/:id/stop", s.stopChat, anyQuery},
 		{"GET", "/healthz", s.healthz, noQuery},
 		{"HEAD", "/healthz", s.healthz, noQuery},
 		{"GET", "/readyz", s.readyz, noQuery},
@@ -77,6 +77,7 @@ func (s *Server) newEngine() (*gin.Engine, error) {
 	e := gin.New()
 	e.HandleMethodNotAllowed = true
 	e.RedirectTrailingSlash = false
+	e.UseRawPath = true // the id of a chat may have an escaped slash
 	e.Use(s.recover, s.begin, s.try(guard.check))
 	for _, r := range s.routes() {
 		e.Handle(r.method, r.path, s.try(func(c *gin.Context) error {

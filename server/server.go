@@ -30,6 +30,7 @@ const (
 	DefaultMaxBody      = 4 << 20
 	DefaultSocketBuffer = 64 << 10
 	DefaultMaxProjected = 256 << 20
+	DefaultChatReplay   = 5 * time.Minute
 )
 
 // Options say how to serve. Manager is needed; the zero value of every other
@@ -66,6 +67,13 @@ type Options struct {
 	// bytes; left alone, it takes megabytes.
 	SocketBuffer int
 
+	// ChatModel answers chats of the AI SDK that name no model. Empty means the
+	// first of Models, or the generator if there is none.
+	ChatModel string
+	// ChatReplay is how long after its end an answer is shown to a chat of the AI
+	// SDK that is opened again. Negative means not at all.
+	ChatReplay time.Duration
+
 	// AllowHosts are the names, beside IP addresses and localhost, that a
 	// request may give in its Host header; "*" allows any. It keeps pages of
 	// other sites from reaching a local relay by DNS rebinding.
@@ -87,6 +95,7 @@ func (o Options) withDefaults() Options {
 	o.MaxBody = cmp.Or(o.MaxBody, DefaultMaxBody)
 	o.SocketBuffer = cmp.Or(o.SocketBuffer, DefaultSocketBuffer)
 	o.MaxProjected = cmp.Or(o.MaxProjected, DefaultMaxProjected)
+	o.ChatReplay = cmp.Or(o.ChatReplay, DefaultChatReplay)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	return o
 }

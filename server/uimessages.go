@@ -1,11 +1,237 @@
 package server
 
 import (
-	"errors"
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"strconv"
 
-	"github.com/gin-gonic/gin"
+	"tokenrelay/session"
 )
 
-func (s *Server) createChat(c *gin.Context) error { return errors.ErrUnsupported }
-func (s *Server) followChat(c *gin.Context) error { return errors.ErrUnsupported }
-func (s *Server) stopChat(c *gin.Context) error   { return errors.ErrUnsupported }
+// uiMessages shows a log as the AI SDK's UI message stream, version 1
+// (https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol). An event is what the SDK
+// calls a chunk, so that chunks are counted as its clients do: from 0, without
+// the farewell.
+type uiMessages struct {
+	answer
+	id      session.ID
+	message string          // id of the message that is written
+	calls   map[*part]call  // those that have begun
+	taken   map[string]bool // ids of calls
+	spans   []span          // of the parts, by their index
+	held    int             // bytes of calls and spans
+}
+
+// A call is what every chunk of a tool call names it by, as JSON.
+type call struct{ id, name []byte }
+
+// A span is which events a part stands in: from its first to its last, which is
+// -1 while there may be more.
+type span struct{ first, last int64 }
+
+// newUIMessages returns the projection of a session that is to show all of it.
+func newUIMessages(of session.Info) *uiMessages {
+	var recorded struct {
+		UI uiRecord `json:"ui"`
+	}
+	json.Unmarshal(of.Spec.Projection.Recorded, &recorded) // of another protocol, or what this relay wrote
+	return &uiMessages{
+		id:      of.ID,
+		message: cmp.Or(recorded.UI.Message, "msg_"+of.ID.String()),
+		calls:   make(map[*part]call),
+		taken:   make(map[string]bool),
+	}
+}
+
+// A chunk is one that no text is spliced into.
+type chunk struct {
+	Type         string  `json:"type"`
+	MessageID    string  `json:"messageId,omitempty"`
+	ID           string  `json:"id,omitempty"`
+	ErrorText    *string `json:"errorText,omitempty"`
+	Reason       string  `json:"reason,omitempty"`
+	FinishReason string  `json:"finishReason,omitempty"`
+}
+
+func (u *uiMessages) frame(f session.Frame, to *events) {
+	if f.Kind == session.KindSession {
+		to.addJSON("", chunk{Type: "start", MessageID: u.message})
+		to.addJSON("", chunk{Type: "start-step"})
+	}
+	if isCustom(f.Kind) {
+		to.add("", func(dst []byte) []byte {
+			dst = append(append(dst, `{"type":"data-`...), f.Kind...) // whose characters need no escape
+			return append(append(append(dst, `","data":`...), f.Data...), '}')
+		})
+		return
+	}
+	s := u.take(f)
+	for _, p := range s.ended {
+		u.ends(p, to)
+	}
+	switch {
+	case s.over:
+		u.finish(to)
+	case s.part != nil && s.part.kind == session.KindToolCall:
+		u.input(s, to)
+	case s.part != nil:
+		u.text(s, to)
+	}
+}
+
+// isCustom reports whether a kind is a name that clients of push sessions chose.
+func isCustom(k session.Kind) bool {
+	switch k {
+	case session.KindText, session.KindSession, session.KindReasoning, session.KindToolCall,
+		session.KindPaused, session.KindResumed, session.KindProvider, session.KindSeam:
+		return false
+	}
+	return !k.Terminal()
+}
+
+// text shows a piece of text or of reasoning. The parts need not be kept: only
+// the pieces are shown.
+func (u *uiMessages) text(s step, to *events) {
+	kind, id := uiKind(s.part), strconv.Itoa(s.part.index)
+	if s.begins {
+		u.begins(to)
+		to.addJSON("", chunk{Type: kind + "-start", ID: id})
+	}
+	to.add("", func(dst []byte) []byte {
+		dst = append(append(append(dst, `{"type":"`...), kind...), `-delta","id":"`...)
+		dst = append(append(append(dst, id...), `","delta":"`...), s.delta...)
+		return append(dst, `"}`...)
+	})
+	u.bytes -= len(s.part.text)
+	s.part.text = s.part.text[:0]
+}
+
+// input shows a fragment of a tool call.
+func (u *uiMessages) input(s step, to *events) {
+	if s.begins {
+		u.begins(to)
+		c := u.call(s.part)
+		to.add("", func(dst []byte) []byte { return append(c.head(dst, "tool-input-start"), '}') })
+	}
+	if len(s.delta) == 0 {
+		return
+	}
+	to.add("", func(dst []byte) []byte {
+		dst = append(append(dst, `{"type":"tool-input-delta","toolCallId":`...), u.calls[s.part].id...)
+		return append(append(append(dst, `,"inputTextDelta":"`...), s.delta...), `"}`...)
+	})
+}
+
+// call settles what a call that begins is named by. Its id is to be its own:
+// the SDK takes two calls of one id for one.
+func (u *uiMessages) call(p *part) call {
+	id := p.id
+	if id == "" || u.taken[id] {
+		id = fmt.Sprintf("call_%s_%d", u.id, p.index)
+	}
+	c := call{appendJSON(nil, id), appendJSON(nil, p.name)}
+	u.calls[p], u.taken[id] = c, true
+	u.held += 2*len(c.id) + len(c.name)
+	return c
+}
+
+func (c call) head(dst []byte, kind string) []byte {
+	dst = append(append(append(dst, `{"type":"`...), kind...), `","toolCallId":`...)
+	return append(append(append(dst, c.id...), `,"toolName":`...), c.name...)
+}
+
+// begins notes that the next event is a new part's first.
+func (u *uiMessages) begins(to *events) {
+	u.spans = append(u.spans, span{to.next, -1})
+	u.held += 16
+}
+
+// ends shows the end of a part. A call that is not followed by the whole
+// answer's end may be a part of one, and stays as it is: nobody is to act on it.
+func (u *uiMessages) ends(p *part, to *events) {
+	if p.kind != session.KindToolCall {
+		to.addJSON("", chunk{Type: uiKind(p) + "-end", ID: strconv.Itoa(p.index)})
+	} else if u.state == session.Done {
+		u.available(p, to)
+	}
+	u.spans[p.index].last = to.next - 1
+}
+
+// available shows a whole call: what it is called with, or that this is no JSON.
+func (u *uiMessages) available(p *part, to *events) {
+	arguments := p.text.unescaped()
+	input := json.RawMessage(arguments)
+	if len(bytes.TrimSpace(input)) == 0 {
+		input = json.RawMessage("{}") // as the SDK has it
+	}
+	if json.Valid(input) {
+		to.add("", func(dst []byte) []byte {
+			dst = append(u.calls[p].head(dst, "tool-input-available"), `,"input":`...)
+			return append(appendJSON(dst, input), '}')
+		})
+		return
+	}
+	to.add("", func(dst []byte) []byte {
+		dst = append(u.calls[p].head(dst, "tool-input-error"), `,"input":`...)
+		dst = append(appendJSON(dst, arguments), `,"errorText":`...)
+		return append(appendJSON(dst, "The model called the tool with arguments that are not JSON."), '}')
+	})
+}
+
+// finish shows how the answer ended. The chunk finish comes always, since
+// clients come back for ever for a stream without it.
+func (u *uiMessages) finish(to *events) {
+	end := chunk{Type: "finish"}
+	switch u.state {
+	case session.Done:
+		end.FinishReason = uiReason(u.end.Reason)
+		to.addJSON("", chunk{Type: "finish-step"})
+	case session.Stopped:
+		to.addJSON("", chunk{Type: "abort", Reason: u.end.Reason})
+	default:
+		end.FinishReason = "error"
+		to.addJSON("", chunk{Type: "error", ErrorText: new(failureOf(u.state, *u.end).Message)})
+	}
+	to.addJSON("", end)
+	to.farewell("[DONE]")
+}
+
+// uiKind is what chunks call a part of text or reasoning.
+func uiKind(p *part) string {
+	if p.kind == session.KindReasoning {
+		return "reasoning"
+	}
+	return "text"
+}
+
+// uiReason is the SDK's word for why an answer is done.
+func uiReason(reason string) string {
+	switch reason {
+	case session.ReasonStop, session.ReasonFinish:
+		return "stop"
+	case "length":
+		return "length"
+	case "tool_calls":
+		return "tool-calls"
+	case "content_filter":
+		return "content-filter"
+	}
+	return "other"
+}
+
+// rewound returns the first event that a reader needs to understand those from
+// the given one on: where the parts begin that are open there. Parts that began
+// later than those have all their events behind that.
+func (u *uiMessages) rewound(from int64) int64 {
+	first := from
+	for _, s := range u.spans {
+		if s.first < from && (s.last < 0 || s.last >= from) {
+			first = min(first, s.first)
+		}
+	}
+	return first
+}
+
+func (u *uiMessages) size() int { return u.answer.size() + u.held }
