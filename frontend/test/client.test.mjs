@@ -6,13 +6,14 @@ import { Cleanup, loadClient, startServer, startUpstream } from './harness.mjs';
 describe('the client library, in Node against the binary', { timeout: 300_000 }, () => {
   const cleanup = new Cleanup();
   let client;
+  let newKey;
   let ProblemError;
 
   before(async () => {
     const { url } = await startServer(cleanup, ...(await startUpstream(cleanup, fixtures)));
     const library = await loadClient(cleanup);
     client = new library.Client({ base: url });
-    ({ ProblemError } = library);
+    ({ newKey, ProblemError } = library);
   });
   after(() => cleanup.run());
 
@@ -53,7 +54,10 @@ describe('the client library, in Node against the binary', { timeout: 300_000 },
 
   test('all commands', async () => {
     assert.ok((await client.models()).some((model) => model.id === 'demo'));
-    const session = await client.create({ source: { type: 'push' }, unit: 'rune', metadata: { chat: '42' } });
+    const request = { source: { type: 'push' }, unit: 'rune', metadata: { chat: '42' } };
+    const key = newKey();
+    const session = await client.create(request, { key });
+    assert.equal((await client.create(request, { key })).id, session.id);
     await client.append(session.id, { text: 'ab', producer: 'p', seq: 1 });
     await client.append(session.id, { event: 'mine', data: { n: 1 }, producer: 'p', seq: 2 });
     await client.pause(session.id);

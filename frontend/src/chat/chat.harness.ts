@@ -36,7 +36,7 @@ export interface Harness {
   chat: Chat;
   answer: Drawing;
   lines: Line[];
-  calls: { method: string; url: string; body: Record<string, unknown> | undefined }[];
+  calls: { method: string; url: string; body: Record<string, unknown> | undefined; key: string | undefined }[];
   /** The address, and how many entries the history has got. */
   url: () => string;
   entries: () => number;
@@ -54,7 +54,7 @@ export function harness(answers: ((line: Line) => Response | void)[], state: Rec
   const client = new Client({
     fetch: (async (input: string, init: RequestInit) => {
       if (input.includes('/events')) return request(input, init as Parameters<typeof request>[1]);
-      calls.push({ method: init.method!, url: input, body: init.body ? JSON.parse(init.body as string) : undefined });
+      calls.push({ method: init.method!, url: input, body: init.body ? JSON.parse(init.body as string) : undefined, key: (init.headers as Record<string, string>)['Idempotency-Key'] });
       if (input === '/v1/sessions' && init.method === 'POST' && create !== undefined) return create();
       const answer = other?.(input);
       if (answer !== undefined) return answer;

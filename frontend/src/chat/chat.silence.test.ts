@@ -23,23 +23,23 @@ describe('Chat, while the server is restarted', () => {
     });
   }
 
-  for (const found of [true, false]) {
-    test(`of a question whose answer was lost, ${found ? 'the session is found again' : 'there is no session, and it is asked again'}`, async () => {
-      const h: Harness = harness([(l) => l.write(wireRange(1, 9) + wireDone(10))], {}, turns(undefined, created), (url) => {
-        if (url !== '/v1/sessions') return undefined;
-        const { metadata } = h.calls[0]!.body as { metadata: Record<string, string> };
-        return new Response(JSON.stringify({ sessions: [{ id: 'other', metadata: {} }, ...(found ? [{ id: 's7', source: { type: 'generate' }, metadata }] : [])] }));
-      });
-      void h.chat.send(question);
-      await tick();
-      expect(h.chat).toMatchObject({ phase: 'sending', trouble: { title: 'The server cannot be reached', detail: 'it does not answer; trying again' } });
-      await tick(2000);
-      expect(h.chat).toMatchObject({ phase: 'done', id: found ? 's7' : 's1', trouble: undefined });
-      const creates = h.calls.filter((call) => call.method === 'POST');
-      expect(creates).toHaveLength(found ? 1 : 2);
-      expect(creates.at(-1)!.body).toEqual(creates[0]!.body);
-    });
-  }
+  test('a question whose answer was lost is asked again as the same', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 9) + wireDone(10))], {}, turns(undefined, problem(503, 'unavailable', 'not now'), created));
+    void h.chat.send(question);
+    await tick();
+    expect(h.chat).toMatchObject({ phase: 'sending', trouble: { title: 'The server cannot be reached', detail: 'it does not answer; trying again' } });
+    await tick(6000);
+    expect(h.chat).toMatchObject({ phase: 'done', id: 's1', trouble: undefined });
+    void h.chat.again();
+    await tick(100);
+    const creates = h.calls.filter((call) => call.method === 'POST');
+    const [first, second, third, again] = creates;
+    expect(creates).toHaveLength(4);
+    expect([second, third]).toEqual([first, first]);
+    expect(again!.body).toEqual(first!.body);
+    expect(again!.key).not.toBe(first!.key);
+    expect(first!.key).toMatch(/^[0-9a-f]{32}$/);
+  });
 
   test('a question that was left is not asked again', async () => {
     const h = harness([], {}, turns(undefined));

@@ -3,6 +3,7 @@
 import {
   Client,
   CutError,
+  newKey,
   persist,
   ProblemError,
   type End,
@@ -143,28 +144,10 @@ export class Chat {
     }
   }
 
-  /**
-   * Creates the session, once, however often it has to ask. A create whose answer was
-   * lost may have taken place: then the session is known by a mark in its metadata.
-   */
+  /** Creates the session, once, however often it has to ask: by the key the relay knows that it is the same question. */
   #create(question: Question): Promise<Session> {
-    const { client } = this.#options;
-    const mark = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
-    let uncertain = false;
-    const ask = async (): Promise<Session> => {
-      if (uncertain) {
-        const { sessions } = await client.list();
-        const made = sessions.find((session) => session.metadata?.['mark'] === mark);
-        if (made !== undefined) return made;
-      }
-      try {
-        return await client.create(request(question, mark));
-      } catch (error) {
-        if (!(error instanceof ProblemError) || error.status >= 500) uncertain = true;
-        throw error;
-      }
-    };
-    return persist(ask, {
+    const key = newKey();
+    return persist(() => this.#options.client.create(request(question), { key }), {
       signal: this.#leaving.signal,
       onFailure: (error) => this.#trouble(headline(error), `${explain(error)}; trying again`),
     });

@@ -16,8 +16,8 @@ export interface Question {
   readonly speed: number;
 }
 
-export function request(question: Question, mark: string): CreateRequest {
-  const common = { unit: question.unit, metadata: { prompt: shorten(question.prompt, MAX_METADATA), mark } };
+export function request(question: Question): CreateRequest {
+  const common = { unit: question.unit, metadata: { prompt: shorten(question.prompt, MAX_METADATA) } };
   if (question.model === DEMO) {
     return { source: { type: 'generate', prompt: question.prompt }, ...common, ...(question.speed > 0 ? { rate: question.speed } : {}) };
   }

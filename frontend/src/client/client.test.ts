@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
-import { Client, parseRetryAfter, ProblemError } from './client.ts';
+import { Client, newKey, parseRetryAfter, ProblemError } from './client.ts';
 
 interface Call {
   url: string;
@@ -37,6 +37,15 @@ describe('Client', () => {
         body: { source: { type: 'generate', prompt: 'hi' }, unit: 'token', rate: 20 },
       },
     ]);
+  });
+
+  test('a create, and a continue, with a key', async () => {
+    const { client, calls } = fake(json({ id: 's1' }, 201));
+    const key = newKey();
+    await client.create({ source: { type: 'push' } }, { key });
+    await client.continue('s1', { key });
+    expect(calls.map((call) => call.headers['Idempotency-Key'])).toEqual([key, key]);
+    expect(calls.map((call) => call.body)).toEqual([{ source: { type: 'push' } }, undefined]);
   });
 
   const commands: { name: string; run: (c: Client) => Promise<unknown>; want: Partial<Call> }[] = [
@@ -104,6 +113,11 @@ describe('Client', () => {
       expect(error).toMatchObject(want);
     });
   }
+});
+
+test('newKey', () => {
+  expect(newKey()).toMatch(/^[0-9a-f]{32}$/);
+  expect(newKey()).not.toBe(newKey());
 });
 
 test('parseRetryAfter', () => {

@@ -170,6 +170,14 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface CreateOptions extends CallOptions {
+  /**
+   * Tells the server which creates are one: asked again with the same key and the same
+   * body, it answers with the session that it has made. See newKey.
+   */
+  readonly key?: string;
+}
+
 export interface ListOptions extends CallOptions {
   /** How many at most, up to 200. Default 50. */
   readonly limit?: number;
@@ -194,7 +202,7 @@ export class Client {
     this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
   }
 
-  async create(request: CreateRequest, options: CallOptions = {}): Promise<Session> {
+  async create(request: CreateRequest, options: CreateOptions = {}): Promise<Session> {
     return this.#json('POST', '/v1/sessions', { ...options, body: request });
   }
 
@@ -235,7 +243,7 @@ export class Client {
   }
 
   /** Makes a session that goes on from the text of one that ended before its own end. */
-  async continue(id: string, options: CallOptions = {}): Promise<Session> {
+  async continue(id: string, options: CreateOptions = {}): Promise<Session> {
     return this.#json('POST', path(id, 'continue'), options);
   }
 
@@ -279,6 +287,7 @@ export class Client {
       headers['Content-Type'] = 'application/json';
       init.body = JSON.stringify(options.body);
     }
+    if (options.key !== undefined) headers['Idempotency-Key'] = options.key;
     if (options.signal !== undefined) init.signal = options.signal;
     const response = await this.#fetch(this.#base + url, init);
     if (!response.ok) throw await ProblemError.from(response);
@@ -288,12 +297,18 @@ export class Client {
 
 interface CallInit {
   readonly body?: unknown;
+  readonly key?: string;
   readonly signal?: AbortSignal | undefined;
 }
 
 function path(id: string, command?: string): string {
   const session = `/v1/sessions/${encodeURIComponent(id)}`;
   return command === undefined ? session : `${session}/${command}`;
+}
+
+/** A key that no other create has; also where there is no crypto.randomUUID, as on a page over plain HTTP. */
+export function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /** Reads a Retry-After header, seconds or a date, as milliseconds from now. */
