@@ -31,7 +31,7 @@ func decodeChat(body []byte) (q question, e extension, err error) {
 		}
 	}
 	if q.model == "" {
-		return q, e, &requestError{codeInvalid, "model is missing: it names what is to answer"}
+		return q, e, &session.InvalidError{Field: "model", Reason: "is missing: it names what is to answer"}
 	}
 	q.messages = messages
 	if q.prompt, err = lastAsked(messages); err != nil {
@@ -66,7 +66,7 @@ func takeStreamOptions(f fields, record *chatRecord) error {
 			}
 		case name == "include_obfuscation", kind == 'n', kind == 'f':
 		default:
-			return &requestError{codeUnsupported, "stream_options." + echo(name) + " is not supported"}
+			return unsupported("stream_options."+echo(name), "is not supported")
 		}
 	}
 	return nil
@@ -82,7 +82,7 @@ func refuseChoices(f fields) error {
 	case n < 1:
 		return &session.InvalidError{Field: "n", Reason: "must be 1"}
 	case n > 1:
-		return &requestError{codeUnsupported, "n can only be 1: a session has one text"}
+		return unsupported("n", "can only be 1: a session has one text")
 	}
 	return nil
 }

@@ -119,6 +119,19 @@ type requestError struct {
 
 func (e *requestError) Error() string { return e.detail }
 
+// A fieldError is a requestError that a field of the body is to blame for.
+type fieldError struct {
+	*requestError
+	field string
+}
+
+func (e *fieldError) Unwrap() error { return e.requestError }
+
+// unsupported says that a field wants what the relay cannot do, and why.
+func unsupported(field, why string) error {
+	return &fieldError{&requestError{codeUnsupported, field + " " + why}, field}
+}
+
 // errLaterProjection reports a session that a later version of the relay has
 // shown in a way that this one does not know.
 var errLaterProjection = &requestError{codeLater, "a later version of the relay made this session: only its native protocol is shown by this one"}
@@ -154,6 +167,9 @@ func problemOf(err error) problem {
 	switch {
 	case errors.As(err, &request):
 		p.Code = request.code
+		if blamed, ok := errors.AsType[*fieldError](err); ok {
+			p.Field = blamed.field
+		}
 	case errors.As(err, &invalid):
 		p.Code, p.Field = codeInvalid, invalid.Field
 	case errors.As(err, &ahead):
@@ -278,7 +294,7 @@ func renderOpenAI(c *gin.Context, p problem) {
 	}
 	if p.Field != "" {
 		e.Param = new(foreign(p.Field))
-		if *e.Param == "model" {
+		if *e.Param == "model" && strings.HasPrefix(p.Field, "source.") { // nobody has it; one that is missing is a bad request
 			p.Status, e.Code = http.StatusNotFound, codeModel
 		}
 	}

@@ -61,7 +61,7 @@ func parseResponse(body []byte) (r responseRequest, err error) {
 	for _, name := range [...]string{"conversation", "prompt"} {
 		var there json.RawMessage
 		if f.take(name, &there); there != nil {
-			return r, &requestError{codeUnsupported, name + " names what is kept at OpenAI: give the whole input, or previous_response_id"}
+			return r, unsupported(name, "names what is kept at OpenAI: give the whole input, or previous_response_id")
 		}
 	}
 	var input, ignored json.RawMessage
