@@ -120,6 +120,9 @@ var inPieces = map[string]bool{"arguments": true, "transcript": true, "data": tr
 // appendMembers appends them in the order of their names, which is the same
 // each time, with a comma before the first if there is something before it.
 func (m members) appendMembers(dst []byte, comma bool) []byte {
+	if len(m) == 0 {
+		return dst
+	}
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		if comma {
 			dst = append(dst, ',')
