@@ -102,12 +102,20 @@ func (p *projector) give(frames session.Wire) ([]byte, error) {
 	for f := range frames.Frames() {
 		p.frame(f, &p.events)
 	}
-	if grown := int64(p.size()) - p.took; !p.kept.take(grown) {
-		return nil, session.ErrOverloaded
-	} else {
-		p.took += grown
+	if err := p.account(); err != nil {
+		return nil, err
 	}
 	return p.wire, nil
+}
+
+// account takes of the budget what the projection has grown by.
+func (p *projector) account() error {
+	grown := int64(p.size()) - p.took
+	if !p.kept.take(grown) {
+		return session.ErrOverloaded
+	}
+	p.took += grown
+	return nil
 }
 
 func (p *projector) close() { p.kept.take(-p.took) }

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,6 +35,8 @@ type dialect struct {
 	// after are the ways to ask for what follows the first k events, which is
 	// one at least.
 	after map[string]asking
+	// keeps says that a reader keeps the text until its end.
+	keeps bool
 }
 
 // An asking makes a request for what follows the first k events: a path, and a
@@ -49,6 +52,8 @@ func lastEventID(stream func(id string) string) asking {
 
 func responseStream(id string) string { return "/v1/responses/resp_" + id + "?stream=true" }
 
+func uiStream(id string) string { return "/api/chat/" + id + "/stream" }
+
 var dialects = []dialect{
 	{"responses", responseStream, map[string]asking{
 		"query": func(id string, k int) (string, string, string) {
@@ -58,7 +63,13 @@ var dialects = []dialect{
 		"body": func(id string, k int) (string, string, string) {
 			return "/v1/responses/" + id, fmt.Sprintf(`{"stream":true,"starting_after":%d}`, k-1), ""
 		},
-	}},
+	}, true},
+	{"ui", uiStream, map[string]asking{
+		"startIndex": func(id string, k int) (string, string, string) {
+			return fmt.Sprintf("%s?startIndex=%d", uiStream(id), k), "", ""
+		},
+		"header": lastEventID(uiStream),
+	}, false},
 }
 
 // resume asks for what follows the first k events of a session.
@@ -107,6 +118,9 @@ var lives = append([]life{
 	}, nil},
 	{"asked by responses", func(w *world) string {
 		return w.ask("POST", "/v1/responses", `{"model":"all kinds","input":"Hi","background":true,"metadata":{"a":"<\u2028\u0085>"},"instructions":"Be brief."}`).Header.Get("X-Tokenrelay-Session")
+	}, nil},
+	{"asked by ui", func(w *world) string {
+		return w.ask("POST", "/api/chat", `{"model":"all kinds","id":"c","messages":[{"role":"user","parts":[{"type":"text","text":"Hi"}]},{"id":"a\"1","role":"assistant","parts":[]}]}`).Header.Get("X-Tokenrelay-Session")
 	}, nil},
 }, hardLives()...)
 
@@ -511,7 +525,9 @@ func TestCursorsOfProjections(t *testing.T) {
 				check(d, way, ended, numbered+1, "cursor_ahead")
 				check(d, way, ended, 1<<40, "cursor_ahead")
 				check(d, way, running, 1000, "cursor_ahead")
-				check(d, way, running, -7, "malformed_cursor invalid_parameter")
+				if way != "startIndex" { // which counts from the tail then
+					check(d, way, running, -7, "malformed_cursor invalid_parameter")
+				}
 				check(d, way, deleted, 2, "cursor_expired session_deleted")
 			}
 		}
@@ -570,7 +586,8 @@ func TestProjectedIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, inMemory, options{server: server.Options{MaxProjected: 20 << 10}})
 		id := native(fmt.Sprintf(`{"source":{"type":"text","text":%q},"unit":"grapheme","rate":1000}`, strings.Repeat("x", 40<<10)))(w)
-		for _, d := range dialects {
+		keeping := slices.DeleteFunc(slices.Clone(dialects), func(d dialect) bool { return !d.keeps })
+		for _, d := range keeping {
 			body := w.ask("GET", d.stream(id), "").Body
 			if got, err := io.ReadAll(body); !isReset(err) {
 				t.Errorf("%s: beyond the limit, %d bytes ended with %v, want a reset", d.name, len(got), err)
@@ -581,7 +598,7 @@ func TestProjectedIsBounded(t *testing.T) {
 			t.Errorf("readers that have left keep %s bytes, want 0", got["tokenrelay_projected_bytes"])
 		}
 		time.Sleep(time.Minute)
-		for _, d := range dialects {
+		for _, d := range keeping {
 			for way := range d.after {
 				a := d.resume(w.relay, way, id, 40<<10)
 				if got, err := io.ReadAll(a.Body); a.StatusCode != http.StatusTooManyRequests && !isReset(err) {

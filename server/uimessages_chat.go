@@ -148,8 +148,9 @@ func (s *Server) followChat(c *gin.Context) error {
 		// to be the one that it does get.
 		from = shown.rewound(max(next+from, 0))
 		tail = from - cursor.from - 1
-	} else if from >= next && shown.end != nil {
-		return &aheadError{last: next - 1} // an empty answer would make it come back at once, for ever
+	} else if from == next && shown.end != nil {
+		c.Status(http.StatusNoContent) // an empty answer would make it come back at once, for ever
+		return nil
 	}
 	c.Header(tailHeader, strconv.FormatInt(tail, 10))
 	return s.showChat(c, run, from)
@@ -158,9 +159,16 @@ func (s *Server) followChat(c *gin.Context) error {
 // chunksSoFar returns what there is of a run, and the number of the next chunk.
 func (s *Server) chunksSoFar(ctx context.Context, run *session.Session) (shown *uiMessages, next int64, err error) {
 	shown = newUIMessages(run.Info())
-	none := events{from: math.MaxInt64}
-	err = s.soFar(ctx, run, func(f session.Frame) { shown.frame(f, &none) })
-	return shown, none.next, err
+	p := &projector{projection: shown, events: events{from: math.MaxInt64}, kept: &s.projected}
+	defer p.close()
+	var full error
+	err = s.soFar(ctx, run, func(f session.Frame) {
+		if full == nil {
+			p.frame(f, &p.events)
+			full = p.account()
+		}
+	})
+	return shown, p.next, cmp.Or(err, full)
 }
 
 // isActive reports whether a chat that is opened is to show its newest run. One
