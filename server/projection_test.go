@@ -120,7 +120,9 @@ var lives = append([]life{
 		return w.ask("POST", "/v1/responses", `{"model":"all kinds","input":"Hi","background":true,"metadata":{"a":"<\u2028\u0085>"},"instructions":"Be brief."}`).Header.Get("X-Tokenrelay-Session")
 	}, nil},
 	{"asked by ui", func(w *world) string {
-		return w.ask("POST", "/api/chat", `{"model":"all kinds","id":"c","messages":[{"role":"user","parts":[{"type":"text","text":"Hi"}]},{"id":"a\"1","role":"assistant","parts":[]}]}`).Header.Get("X-Tokenrelay-Session")
+		a := w.ask("POST", "/api/chat", `{"model":"all kinds","id":"c","messages":[{"role":"user","parts":[{"type":"text","text":"Hi"}]},{"id":"a\"1","role":"assistant","parts":[]}]}`)
+		a.conn.Close()
+		return a.Header.Get("X-Tokenrelay-Session")
 	}, nil},
 }, hardLives()...)
 
