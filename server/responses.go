@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ func (s *Server) createResponse(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.messages, err = s.inputOf(c, r); err != nil {
+	if r.messages, err = s.inputOf(c.Request.Context(), principal(c), r); err != nil {
 		return err
 	}
 	created, again, err := s.ask(c, body, r.question, r.extension)
@@ -63,14 +64,20 @@ func (s *Server) createResponse(c *gin.Context) error {
 	return s.renderResponse(c, created)
 }
 
+// responseOf reads a session so far.
+func (s *Server) responseOf(ctx context.Context, found *session.Session) (*responses, error) {
+	if found.Info().Spec.Projection.Version > projectionVersion {
+		return nil, errLaterProjection
+	}
+	object, nothing := newResponses(found.Info()), &events{from: math.MaxInt64}
+	err := s.soFar(ctx, found, func(f session.Frame) { object.frame(f, nothing) })
+	return object, err
+}
+
 // renderResponse answers with a session's response so far.
 func (s *Server) renderResponse(c *gin.Context, found *session.Session) error {
-	if found.Info().Spec.Projection.Version > projectionVersion {
-		return errLaterProjection
-	}
-	object := newResponses(found.Info())
-	nothing := &events{from: math.MaxInt64}
-	if err := s.soFar(c.Request.Context(), found, func(f session.Frame) { object.frame(f, nothing) }); err != nil {
+	object, err := s.responseOf(c.Request.Context(), found)
+	if err != nil {
 		return err
 	}
 	size := int64(object.size())
@@ -199,9 +206,4 @@ func (s *Server) deleteResponse(c *gin.Context) error {
 		return notThere(err)
 	}
 	return renderResponse(c, fmt.Appendf(nil, `{"id":"%s%s","object":"response","deleted":true}`, responsePrefix, id))
-}
-
-// inputOf is the input of a request as the items that a model is given.
-func (s *Server) inputOf(c *gin.Context, r responseRequest) (json.RawMessage, error) {
-	return appendJSON(nil, r.input), nil
 }

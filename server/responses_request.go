@@ -138,15 +138,6 @@ func parseInput(input json.RawMessage) (items []json.RawMessage, err error) {
 	return items, nil
 }
 
-// said is a message as an item of an input.
-func said(role, text string) json.RawMessage {
-	return appendJSON(nil, struct {
-		Type    string `json:"type"`
-		Role    string `json:"role"`
-		Content string `json:"content"`
-	}{"message", role, text})
-}
-
 // lastSaid is the text of the user's last message.
 func lastSaid(items []json.RawMessage) string {
 	for i := len(items) - 1; i >= 0; i-- {

@@ -1,0 +1,234 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"tokenrelay/session"
+)
+
+// inputOf is the whole input that a model is given for a request: what was said
+// up to the end of the response that it continues, and its own items, those
+// that it names by their ids included.
+func (s *Server) inputOf(ctx context.Context, who session.Principal, r responseRequest) (json.RawMessage, error) {
+	var items []json.RawMessage
+	if r.previous != "" {
+		before, err := s.saidUpTo(ctx, who, r.previous)
+		if err != nil {
+			return nil, err
+		}
+		items = before
+	}
+	answers := make(map[session.ID]*responses)
+	for _, item := range r.input {
+		var reference struct{ Type, ID string }
+		if decodeLoose(item, &reference) && reference.Type == "item_reference" {
+			named, err := s.itemOf(ctx, who, reference.ID, answers)
+			if err != nil {
+				return nil, err
+			}
+			item = named
+		}
+		if item != nil {
+			items = append(items, item)
+		}
+	}
+	if len(items) == 0 {
+		return nil, &session.InvalidError{Field: "input", Reason: "is empty"}
+	}
+	size := 0
+	for _, item := range items {
+		size += len(item)
+	}
+	if int64(size) > s.opts.MaxBody {
+		return nil, &requestError{codeBody, fmt.Sprintf("the input, with what was said before, is larger than %d bytes", s.opts.MaxBody)}
+	}
+	return appendJSON(nil, items), nil
+}
+
+// errNoPrevious reports a response to be continued that is not there.
+func errNoPrevious(id string) error {
+	return &fieldError{&requestError{codeSession, fmt.Sprintf("there is no response %q", echo(id))}, "previous_response_id"}
+}
+
+// saidUpTo is what a response was given and what it answered, as items of an
+// input. Instructions are a request's own, and not among them.
+func (s *Server) saidUpTo(ctx context.Context, who session.Principal, previous string) ([]json.RawMessage, error) {
+	id, ok := session.ParseID(strings.TrimPrefix(previous, responsePrefix))
+	if !ok {
+		return nil, errNoPrevious(previous)
+	}
+	given, err := s.opts.Manager.Given(ctx, who, id)
+	_, gone := errors.AsType[*session.GoneError](err)
+	switch {
+	case gone || errors.Is(err, session.ErrNotFound):
+		return nil, errNoPrevious(previous)
+	case errors.Is(err, session.ErrNotEnded):
+		return nil, &fieldError{&requestError{codeNotEnded, "the response has not come to its end"}, "previous_response_id"}
+	case err != nil:
+		return nil, err
+	}
+	answered, err := s.answerOf(ctx, who, id)
+	if err != nil {
+		return nil, err
+	}
+	items := itemsGiven(given)
+	for _, p := range answered.parts {
+		if item := answered.inputItem(p); item != nil {
+			items = append(items, item)
+		}
+	}
+	return items, nil
+}
+
+// answerOf reads the answer of a session so far.
+func (s *Server) answerOf(ctx context.Context, who session.Principal, id session.ID) (*responses, error) {
+	found, err := s.opts.Manager.Get(ctx, who, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.responseOf(ctx, found)
+}
+
+// itemOf is the item of an answer that a client names by its id, nil for one that
+// no model is given again. It keeps the answers that it reads.
+func (s *Server) itemOf(ctx context.Context, who session.Principal, name string, answers map[session.ID]*responses) (json.RawMessage, error) {
+	_, place, _ := strings.Cut(name, "_")
+	of, number, _ := strings.Cut(place, "_")
+	id, ok := session.ParseID(of)
+	n, err := strconv.Atoi(number)
+	if ok && err == nil {
+		answered := answers[id]
+		if answered == nil {
+			if answered, err = s.answerOf(ctx, who, id); err == nil {
+				answers[id] = answered
+			}
+		}
+		_, gone := errors.AsType[*session.GoneError](err)
+		switch {
+		case err != nil && !gone && !errors.Is(err, session.ErrNotFound):
+			return nil, err
+		case err == nil && n >= 0 && n < len(answered.parts):
+			if p := answered.parts[n]; p.ended && string(answered.appendItemID(nil, p)) == name {
+				return answered.inputItem(p), nil
+			}
+		}
+	}
+	return nil, &fieldError{&requestError{codeSession, fmt.Sprintf("there is no item %q", echo(name))}, "input"}
+}
+
+// inputItem is a part of an answer as an item of an input, nil for reasoning.
+func (r *responses) inputItem(p *part) json.RawMessage {
+	switch p.kind {
+	case session.KindText:
+		return said("assistant", p.text)
+	case session.KindToolCall:
+		return called(r.callID(p), p.name, p.text)
+	}
+	return nil
+}
+
+// said is a message as an item of an input. Its content is a text, or parts.
+func said(role string, content any) json.RawMessage {
+	return appendJSON(nil, struct {
+		Type    string `json:"type"`
+		Role    string `json:"role"`
+		Content any    `json:"content"`
+	}{"message", role, content})
+}
+
+func called(id, name string, arguments any) json.RawMessage {
+	return appendJSON(nil, struct {
+		Type      string `json:"type"`
+		CallID    string `json:"call_id"`
+		Name      string `json:"name"`
+		Arguments any    `json:"arguments"`
+	}{"function_call", id, name, arguments})
+}
+
+// itemsGiven are what a source was given, as items of an input.
+func itemsGiven(given session.SourceSpec) (items []json.RawMessage) {
+	if given.Type == session.SourceGenerate {
+		return []json.RawMessage{said("user", given.Prompt)}
+	}
+	var messages []json.RawMessage
+	decodeLoose(given.Messages, &messages)
+	if given.Dialect == session.DialectResponses {
+		return messages
+	}
+	for _, message := range messages {
+		items = appendChatItems(items, message)
+	}
+	return items
+}
+
+// appendChatItems appends a message of chat completions as items of an input.
+// One that is none is left as it is.
+func appendChatItems(items []json.RawMessage, message json.RawMessage) []json.RawMessage {
+	var m struct {
+		Role, Type string
+		Content    json.RawMessage
+		ToolCallID string `json:"tool_call_id"`
+		ToolCalls  []struct {
+			ID       string
+			Function struct{ Name, Arguments string }
+		} `json:"tool_calls"`
+	}
+	if !decodeLoose(message, &m) || m.Type != "" || m.Role == "" {
+		return append(items, message)
+	}
+	if m.Role == "tool" {
+		return append(items, appendJSON(nil, struct {
+			Type   string `json:"type"`
+			CallID string `json:"call_id"`
+			Output string `json:"output"`
+		}{"function_call_output", m.ToolCallID, plainText(m.Content)}))
+	}
+	if content := string(m.Content); content != "" && content != "null" && (content != `""` || len(m.ToolCalls) == 0) {
+		items = append(items, said(m.Role, inputContent(m.Role, m.Content)))
+	}
+	for _, call := range m.ToolCalls {
+		items = append(items, called(call.ID, call.Function.Name, call.Function.Arguments))
+	}
+	return items
+}
+
+// inputContent is the content of a message of chat completions as Responses have
+// it: parts are called otherwise.
+func inputContent(role string, content json.RawMessage) any {
+	var parts []json.RawMessage
+	if !decodeLoose(content, &parts) {
+		return content
+	}
+	text := "input_text"
+	if role == "assistant" {
+		text = "output_text"
+	}
+	for i, raw := range parts {
+		var part struct {
+			Type, Text string
+			Image      struct{ URL, Detail string } `json:"image_url"`
+		}
+		if !decodeLoose(raw, &part) {
+			continue
+		}
+		switch part.Type {
+		case "text":
+			parts[i] = appendJSON(nil, struct {
+				Type string `json:"type"`
+				Text string `json:"text"`
+			}{text, part.Text})
+		case "image_url":
+			parts[i] = appendJSON(nil, struct {
+				Type   string `json:"type"`
+				URL    string `json:"image_url"`
+				Detail string `json:"detail,omitempty"`
+			}{"input_image", part.Image.URL, part.Image.Detail})
+		}
+	}
+	return parts
+}
