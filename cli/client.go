@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	cryptorand "crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,9 +27,11 @@ const (
 	// The relay sends a keep-alive every 15 s.
 	silence = 45 * time.Second
 
-	// The first wait before a reconnection, and the longest.
-	minBackoff = 250 * time.Millisecond
-	maxBackoff = 15 * time.Second
+	// The first wait before a reconnection, and the longest; and the longest
+	// before a session is asked for again.
+	minBackoff  = 250 * time.Millisecond
+	maxBackoff  = 15 * time.Second
+	maxMakeWait = time.Second
 )
 
 // errSilent reports a stream that counts as lost.
@@ -80,37 +83,65 @@ func problemOf(response *http.Response) *problem {
 
 // create makes a session and returns its id.
 func (c *client) create(ctx context.Context, body any) (string, error) {
-	return c.post(ctx, "/v1/sessions", body)
+	return c.make(ctx, "/v1/sessions", body)
 }
 
 // continueFrom makes a session that goes on from the text of the one with this
 // id, and returns the new one's.
 func (c *client) continueFrom(ctx context.Context, id string) (string, error) {
-	return c.post(ctx, "/v1/sessions/"+id+"/continue", struct{}{})
+	return c.make(ctx, "/v1/sessions/"+id+"/continue", struct{}{})
 }
 
-// post sends body to a route that makes a session, and returns its id.
-func (c *client) post(ctx context.Context, route string, body any) (string, error) {
+// make sends body to a route that makes a session, and returns its id. If the
+// line breaks before the answer is there it asks again, a few times, with the
+// same key: by that the relay knows that it is to make one session.
+func (c *client) make(ctx context.Context, route string, body any) (string, error) {
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		return "", err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+route, bytes.NewReader(encoded))
+	key := cryptorand.Text()
+	for wait := minBackoff; ; wait *= 2 {
+		id, err := c.makeOnce(ctx, route, encoded, key)
+		if err == nil || !lost(err) || wait > maxMakeWait {
+			return id, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return "", err
+		}
+	}
+}
+
+// lost reports whether a request that failed so may have been carried out: there
+// was a connection, and it gave no answer.
+func lost(err error) bool {
+	_, answered := errors.AsType[*problem](err)
+	failed, ok := errors.AsType[*net.OpError](err)
+	return !answered && !(ok && failed.Op == "dial")
+}
+
+func (c *client) makeOnce(ctx context.Context, route string, body []byte, key string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+route, bytes.NewReader(body))
 	if err != nil {
 		return "", err
 	}
 	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Idempotency-Key", key)
 	response, err := c.http.Do(request)
 	if err != nil {
 		return "", fmt.Errorf("%w\nIs there a relay at %s? Start one with %s serve", err, c.base, program)
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusCreated {
+	if response.StatusCode != http.StatusCreated && response.StatusCode != http.StatusOK {
 		return "", problemOf(response)
 	}
 	var created struct{ ID string }
-	err = json.NewDecoder(response.Body).Decode(&created)
-	return created.ID, err
+	if err := json.NewDecoder(response.Body).Decode(&created); err != nil {
+		return "", fmt.Errorf("the relay's answer: %w", err)
+	}
+	return created.ID, nil
 }
 
 // sourceOf returns what the text of a session is from.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -264,6 +265,37 @@ func TestFollowBackoff(t *testing.T) {
 				t.Errorf("wait %d is %v, want %v to %v", i, wait, want/2, want)
 			}
 			want = min(2*want, maxBackoff)
+		}
+	})
+}
+
+// Wherever the line breaks under a create, it makes one session.
+func TestCreateCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := newPipes()
+		manager := newRelay(t, network)
+		body := map[string]any{"source": map[string]string{"type": "push"}}
+		made := 0
+		for size := 0; size < 1200; size += 7 {
+			sizes := []int{size, size / 2, -1}
+			var n atomic.Int32
+			network.cut = func() int { return sizes[min(int(n.Add(1)), len(sizes))-1] }
+			id, err := network.client(t).create(t.Context(), body)
+			if err != nil {
+				t.Fatalf("create over lines that break after %d bytes = %v", size, err)
+			}
+			if made++; manager.Use().Live != made {
+				t.Fatalf("over lines that break after %d bytes %d sessions were made, want 1", size, manager.Use().Live-made+1)
+			}
+			if _, ok := session.ParseID(id); !ok {
+				t.Fatalf("create = %q, want an id", id)
+			}
+		}
+		// One that does not come back is given up on.
+		network.cut = func() int { return 0 }
+		began := time.Now()
+		if _, err := network.client(t).create(t.Context(), body); err == nil || !strings.Contains(err.Error(), "Is there a relay") || time.Since(began) > 5*time.Second {
+			t.Errorf("create over lines that break = %v after %v", err, time.Since(began))
 		}
 	})
 }

@@ -3,11 +3,11 @@ package cli
 import (
 	"bytes"
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"testing"
 
 	"tokenrelay/server"
@@ -120,7 +120,7 @@ type cutConn struct {
 func (c *cutConn) Read(p []byte) (int, error) {
 	if c.left == 0 {
 		c.Conn.Close()
-		return 0, io.ErrClosedPipe
+		return 0, &net.OpError{Op: "read", Net: "pipe", Err: syscall.ECONNRESET}
 	}
 	if c.left > 0 {
 		p = p[:min(len(p), c.left)]
