@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"tokenrelay/server"
 	"tokenrelay/session"
@@ -169,4 +172,39 @@ func TestChatAllocations(t *testing.T) {
 	if got := server.ChatAllocations(); got > 0 {
 		t.Errorf("allocations for a chunk of text = %v, want 0", got)
 	}
+}
+
+// Whatever a provider sends, what it is shown in stays a chunk.
+func FuzzProviderFields(f *testing.F) {
+	for _, members := range []string{
+		`"fields":{"a":1,"error":null,"id":"x"},"usage":{"cost":1,"source":"x"}`, `"choice":{"delta":{"a":[1],"content":"x"},"logprobs":{"content":[]}}`,
+		`"choice":{"delta":{"function_call":{"arguments":"a"}}}`, `"choice":{"delta":null,"":{"":{"":[[]]}}}`, `"fields":{"":"\u2028"}`,
+	} {
+		f.Add([]byte(`{"protocol":"chat",`+members+`}`), []byte(`{"protocol":"chat",`+members+`}`))
+	}
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		frames := []session.Frame{{ID: 1, Kind: session.KindSession, Data: []byte(`{"created":"2026-01-02T03:04:05Z"}`)}}
+		for _, data := range [][]byte{first, second} {
+			var line bytes.Buffer
+			if json.Compact(&line, data) != nil || !utf8.Valid(data) || bytes.Contains(line.Bytes(), []byte("\u0085")) {
+				return // of which there is no frame
+			}
+			frames = append(frames, session.Frame{Kind: session.KindProvider, Data: line.Bytes()})
+		}
+		frames = append(frames, session.Frame{Kind: session.KindText, Data: []byte(`{"text":"Hel"}`)}, session.Frame{Kind: session.KindDone, Data: []byte(`{"reason":"stop"}`)})
+		chunks := split(server.RenderChat(session.Info{}, frames...))
+		for _, event := range chunks[:len(chunks)-1] {
+			_, data, _ := strings.Cut(event, "\ndata: ")
+			var chunk map[string]json.RawMessage
+			if err := json.Unmarshal([]byte(data), &chunk); err != nil || strings.Count(event, "\n") != 3 {
+				t.Errorf("chunk %q: %v", event, err)
+			}
+			if chunk["error"] != nil || string(chunk["object"]) != `"chat.completion.chunk"` {
+				t.Errorf("chunk %s has what is not the provider's to say", data)
+			}
+		}
+		if got := contents(strings.Join(chunks, "")); len(chunks) != 4 || got != "Hel" {
+			t.Errorf("%d chunks with %q, want 4 with Hel", len(chunks), got)
+		}
+	})
 }
