@@ -1,0 +1,54 @@
+package server_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokenrelay/session"
+)
+
+// response is the body of a create of a response, with more fields.
+func response(model, more string) string {
+	return fmt.Sprintf(`{"model":%q,"input":"tides"%s}`, model, more)
+}
+
+const inBackground = `,"background":true`
+
+// The wire form of Responses, as a stream and then as an object.
+func TestGoldenResponses(t *testing.T) {
+	for name, test := range map[string]struct {
+		upstream told
+		more     string
+	}{
+		"responses-text": {told{deltas: []session.Delta{says("Hello, 👩‍👩‍👧 \"world\"\n"), says("\u2028"), ends("stop")}}, ""},
+		"responses-reasoning-tools": {told{deltas: []session.Delta{
+			thinks("The user wants "), thinks("tides."), says("Let me see."),
+			calls(2, "call_a", "tides", ""), calls(2, "", "", `{"at":`), calls(5, "", "moon", `{"on":"`), calls(2, "", "", `"Bremen"}`), calls(5, "", "", `today"}`),
+			says("Done."), costs(7, 2), ends("tool_calls"),
+		}}, `,"instructions":"Be brief.","temperature":0.5,"metadata":{"chat":"42"},"tools":[{"type":"function","name":"tides","parameters":{}},{"type":"function","name":"moon","parameters":{}}]`},
+		"responses-failed": {told{
+			deltas: []session.Delta{says("Hel")},
+			err:    &session.Failure{Code: "upstream_truncated", Message: "the provider's answer broke off"},
+		}, ""},
+		"responses-rate-limited": {told{err: &session.Failure{Code: "upstream_rate_limited", Message: "the provider wants fewer requests"}}, ""},
+		"responses-cancelled":    {told{deltas: []session.Delta{thinks("Hm. "), says("Hel")}, hangs: true}, ""},
+		"responses-incomplete":   {told{deltas: []session.Delta{says("Hello"), costs(7, 2), ends("length")}}, `,"max_output_tokens":2`},
+		"responses-background":   {told{deltas: []session.Delta{says("Hello"), ends("stop")}}, inBackground},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, options{session: session.Options{Upstreams: test.upstream}})
+			a := r.ask("POST", "/v1/responses", response("mock/m", streamed+test.more))
+			id := a.Header.Get("X-Tokenrelay-Session")
+			if test.upstream.hangs {
+				time.Sleep(time.Second)
+				r.do("POST", "/v1/responses/resp_"+id+"/cancel", "")
+			}
+			got := canonical(t, a.Body)
+			status, whole := r.do("GET", "/v1/responses/resp_"+id, "")
+			golden(t, name, strings.ReplaceAll(fmt.Sprintf("%s\n%d\n%s", got, status, whole), id, "ID"))
+		})
+	}
+}
