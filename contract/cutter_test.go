@@ -21,7 +21,8 @@ type cutter struct {
 	random  *rand.Rand
 	left    int // cuts to come
 	most    int // bytes until one
-	first   int // of the first one: the least
+	first   int // the least of the first one
+	least   int // of those that follow
 	made    int
 	inEvent int // of them, those in mid-event
 }
@@ -35,7 +36,7 @@ func newCutter(t *testing.T, r *relay, random *rand.Rand, cuts, most int) *cutte
 		t.Fatal(err)
 	}
 	// The first one leaves time to hear of retry: a client's own is long.
-	c := &cutter{url: "http://" + l.Addr().String(), random: random, left: cuts, most: most, first: 400}
+	c := &cutter{url: "http://" + l.Addr().String(), random: random, left: cuts, most: most, first: 400, least: 1}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -63,7 +64,7 @@ func (c *cutter) next() int {
 	}
 	c.left--
 	n := c.first + c.random.IntN(c.most-c.first)
-	c.first = 1
+	c.first = c.least
 	return n
 }
 

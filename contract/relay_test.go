@@ -207,7 +207,8 @@ type transcript struct {
 	end            string   // name of the terminal one
 	malformed      []string
 
-	onEvent func(id uint64) // called for each; nil for none
+	onEvent func(id uint64)   // called for each; nil for none
+	onEnd   func(data string) // called with the terminal one; nil for none
 }
 
 // add takes an event.
@@ -234,6 +235,9 @@ func (s *transcript) add(id, name, data string) {
 		return
 	case "done", "failed", "stopped", "interrupted":
 		s.end = name
+		if s.onEnd != nil {
+			s.onEnd(data)
+		}
 	}
 	s.kinds = append(s.kinds, name)
 }
