@@ -35,7 +35,9 @@ func TestNativeClientsSeeABrokenUpstream(t *testing.T) {
 		if got := seen.text.String(); !strings.HasPrefix(text, got) {
 			t.Errorf("%s: text = %q, want a beginning of %q", name, got, text)
 		}
-		var end struct{ Error struct{ Code, Message string } }
+		var end struct {
+			Error struct{ Code, Message string }
+		}
 		if err := json.Unmarshal([]byte(last), &end); err != nil || end.Error.Code != "upstream_truncated" || end.Error.Message == "" {
 			t.Errorf("%s: terminal event = %s, want upstream_truncated", name, last)
 		}
