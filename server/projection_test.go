@@ -52,6 +52,8 @@ func lastEventID(stream func(id string) string) asking {
 
 func responseStream(id string) string { return "/v1/responses/resp_" + id + "?stream=true" }
 
+func chatStream(id string) string { return "/v1/chat/completions/chatcmpl-" + id + "?stream=true" }
+
 func uiStream(id string) string { return "/api/chat/" + id + "/stream" }
 
 var dialects = []dialect{
@@ -64,6 +66,12 @@ var dialects = []dialect{
 			return "/v1/responses/" + id, fmt.Sprintf(`{"stream":true,"starting_after":%d}`, k-1), ""
 		},
 	}, true},
+	{"chat", chatStream, map[string]asking{
+		"query": func(id string, k int) (string, string, string) {
+			return fmt.Sprintf("%s&starting_after=%d", chatStream(id), k-1), "", ""
+		},
+		"header": lastEventID(chatStream),
+	}, false},
 	{"ui", uiStream, map[string]asking{
 		"startIndex": func(id string, k int) (string, string, string) {
 			return fmt.Sprintf("%s?startIndex=%d", uiStream(id), k), "", ""
@@ -119,6 +127,12 @@ var lives = append([]life{
 	{"asked by responses", func(w *world) string {
 		return w.ask("POST", "/v1/responses", `{"model":"all kinds","input":"Hi","background":true,"metadata":{"a":"<\u2028\u0085>"},"instructions":"Be brief."}`).Header.Get("X-Tokenrelay-Session")
 	}, nil},
+	{"asked by chat", func(w *world) string {
+		a := w.ask("POST", "/v1/chat/completions", `{"model":"own fields","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Hi"}]}`)
+		a.conn.Close()
+		return a.Header.Get("X-Tokenrelay-Session")
+	}, nil},
+	{"own fields, broken off", asked("own fields, broken off", ""), nil},
 	{"asked by ui", func(w *world) string {
 		a := w.ask("POST", "/api/chat", `{"model":"all kinds","id":"c","messages":[{"role":"user","parts":[{"type":"text","text":"Hi"}]},{"id":"a\"1","role":"assistant","parts":[]}]}`)
 		a.conn.Close()
@@ -180,10 +194,17 @@ var scripts = map[string][]session.Delta{
 		{Kind: session.DeltaUsage, Usage: session.Usage{Input: new(int64(12)), Output: new(int64(34)), Source: session.UsageReported}},
 		{Kind: session.DeltaFinish, Reason: "tool_calls"},
 	},
-	"fails":     {{Kind: session.DeltaReasoning, Text: "Hm."}, {Text: "Half of "}, {Text: "an ans"}},
-	"length":    {{Text: "As long as "}, {Text: "it may"}, {Kind: session.DeltaFinish, Reason: "length"}},
-	"filtered":  {{Text: "Not"}, {Kind: session.DeltaFinish, Reason: "content_filter"}},
-	"cut calls": {toolCall(3, "c1", "f", `{"a":`), toolCall(7, "c2", "g", `{"b"`), {Kind: session.DeltaFinish, Reason: "length"}},
+	"own fields": {
+		sends(`"fields":{"system_fingerprint":"fp_1","tier":"<\u2028>"}`), {Text: "One "},
+		sends(`"choice":{"logprobs":{"content":[1]},"delta":{"annotations":["a"]}}`), sends(`"choice":{"delta":{"annotations":["b"]}}`), {Text: "and two"},
+		sends(`"fields":{"tier":null,"citations":[]}`), toolCall(0, "c", "f", "{}"), sends(`"choice":{"delta":{"annotations":["c"]}}`),
+		sends(`"usage":{"cost":1,"prompt_tokens":9}`), {Kind: session.DeltaFinish, Reason: "tool_calls"},
+	},
+	"own fields, broken off": {{Text: "One "}, sends(`"choice":{"logprobs":{"content":[1]}}`)},
+	"fails":                  {{Kind: session.DeltaReasoning, Text: "Hm."}, {Text: "Half of "}, {Text: "an ans"}},
+	"length":                 {{Text: "As long as "}, {Text: "it may"}, {Kind: session.DeltaFinish, Reason: "length"}},
+	"filtered":               {{Text: "Not"}, {Kind: session.DeltaFinish, Reason: "content_filter"}},
+	"cut calls":              {toolCall(3, "c1", "f", `{"a":`), toolCall(7, "c2", "g", `{"b"`), {Kind: session.DeltaFinish, Reason: "length"}},
 }
 
 func toolCall(index int, id, name, arguments string) session.Delta {
