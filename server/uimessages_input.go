@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -43,10 +44,9 @@ func decodeUI(body []byte) (r uiRequest, err error) {
 	}
 	r.dialect, r.streams = session.DialectChat, true
 	var messages []jsontext.Value
-	for name, v := range map[string]any{"id": &r.chat, "model": &r.model, "tokenrelay": &r.extension, "messages": &messages} {
-		if err := f.take(name, v); err != nil {
-			return r, err
-		}
+	err = cmp.Or(f.take("id", &r.chat), f.take("model", &r.model), f.take("tokenrelay", &r.extension), f.take("messages", &messages))
+	if err != nil {
+		return r, err
 	}
 	if len(r.chat) > maxChat {
 		return r, &session.InvalidError{Field: "id", Reason: fmt.Sprintf("is longer than %d bytes", maxChat)}
@@ -60,7 +60,9 @@ func decodeUI(body []byte) (r uiRequest, err error) {
 			parameters[name] = value
 		}
 	}
-	json.Unmarshal(parameters["seed"], &r.seed) // of the generator, if it can be one
+	var seed int64
+	json.Unmarshal(parameters["seed"], &seed) // 0 if it is no whole number
+	r.seed = uint64(seed)
 	r.parameters = parameters.rest()
 	return r, nil
 }
