@@ -98,6 +98,7 @@ func chatEvent(data string, d *decoder) error {
 	if given(chunk.Error) {
 		return d.failure(chunk.Error)
 	}
+	d.extra(data)
 	for _, choice := range chunk.Choices {
 		if choice.Index != 0 {
 			continue

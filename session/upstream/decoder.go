@@ -58,6 +58,8 @@ type decoder struct {
 
 	input, output *int64 // tokens, as reported so far
 
+	extras *extras // nil for clients that have no use for them
+
 	texts     halves
 	reasoning halves
 	calls     map[int]*callDecoder
@@ -78,6 +80,9 @@ func (d *decoder) begin(by session.Continuation, end func()) {
 	d.texts, d.reasoning, d.calls, d.held = halves{}, halves{}, nil, 0
 	if d.cursor == "" {
 		d.input, d.output = nil, nil
+	}
+	if d.extras != nil {
+		d.extras.usage = nil
 	}
 }
 
@@ -207,6 +212,7 @@ func (d *decoder) ends(reason string, own map[string]string) {
 // finish yields what was held back, and the end.
 func (d *decoder) finish() {
 	d.endHeld(true)
+	d.tellUsage()
 	d.send(session.Delta{Kind: session.DeltaFinish, Reason: d.reason, ProviderReason: d.own})
 }
 

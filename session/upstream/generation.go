@@ -122,6 +122,9 @@ func (g *generation) run(outer context.Context, q question, cursor string, yield
 	}()
 	d := &decoder{watch: w, yield: yield, failure: g.provider.reported, cursor: cursor, begun: cursor != ""}
 	_, d.holdHalves = g.provider.protocol.(attacher)
+	if q.dialect == session.DialectChat && g.provider.Protocol == Chat {
+		d.extras = new(extras)
+	}
 	err := g.stream(ctx, q, d)
 	if refused, ok := errors.AsType[*refusal](err); ok && q.by == session.ByPrefill && refused.status == http.StatusBadRequest && !d.begun {
 		q.by = session.ByMessage // not every model takes a prefill

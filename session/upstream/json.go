@@ -49,6 +49,37 @@ func decodeEvent(data []byte, event any) error {
 	return nil
 }
 
+// fields are those of a JSON object.
+type fields map[string]json.RawMessage
+
+// fieldsOf returns the fields of an object that have a value; none of anything
+// else.
+func fieldsOf(raw json.RawMessage) fields {
+	var all fields
+	if json.Unmarshal(raw, &all) != nil {
+		return nil
+	}
+	return all.given()
+}
+
+// given returns f without fields that are null.
+func (f fields) given() fields {
+	for name, value := range f {
+		if !given(value) {
+			delete(f, name)
+		}
+	}
+	return f
+}
+
+// without returns what there is beside the fields of these names.
+func (f fields) without(names []string) fields {
+	for _, name := range names {
+		delete(f, name)
+	}
+	return f
+}
+
 // given reports whether raw is there, if only as an empty value.
 func given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 

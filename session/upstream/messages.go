@@ -22,14 +22,18 @@ const goOn = "Your answer broke off. Go on exactly where it ends, in the middle 
 
 // withText returns the messages of q, and those that ask to go on from its text.
 func (q question) withText() []message {
-	if q.text == "" {
-		return q.messages
+	return append(q.messages[:len(q.messages):len(q.messages)], q.goOn()...)
+}
+
+// goOn returns the messages that ask to go on from the text of q.
+func (q question) goOn() []message {
+	switch {
+	case q.text == "":
+		return nil
+	case q.by == session.ByMessage:
+		return []message{say("assistant", q.text), say("user", goOn)}
 	}
-	messages := append(q.messages[:len(q.messages):len(q.messages)], say("assistant", q.text))
-	if q.by == session.ByMessage {
-		messages = append(messages, say("user", goOn))
-	}
-	return messages
+	return []message{say("assistant", q.text)}
 }
 
 // say makes a message.

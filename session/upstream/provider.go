@@ -68,8 +68,11 @@ func (bearer) authorize(h http.Header, key string) { h.Set("Authorization", "Bea
 // A question is what a provider is asked for.
 type question struct {
 	model      string
+	dialect    session.Dialect // whose form it had, when the client gave it
+	composed   bool            // the relay has given it another
 	messages   []message
-	parameters map[string]json.RawMessage
+	items      bool // messages are items of Responses
+	parameters fields
 	text       string               // that it is to go on from; empty for a new answer
 	by         session.Continuation // how; empty for a first answer
 }
@@ -229,7 +232,9 @@ func (p *provider) fields(q question) (map[string]any, error) {
 		return nil, err
 	}
 	for name, value := range q.parameters {
-		if _, ours := fields[name]; ours {
+		if _, ours := fields[name]; ours && q.dialect != session.DialectNative {
+			continue // its client said it to the relay
+		} else if ours {
 			return nil, &session.InvalidError{Field: "source.parameters." + name, Reason: "is set by the relay"}
 		}
 		fields[name] = value
@@ -240,10 +245,28 @@ func (p *provider) fields(q question) (map[string]any, error) {
 	}
 	for _, parameters := range usual {
 		for name, value := range parameters {
-			if _, there := fields[name]; !there {
+			if given, there := fields[name]; !there {
 				fields[name] = value
+			} else if q.composed {
+				fields[name] = joined(name, given, value)
 			}
 		}
 	}
 	return fields, nil
+}
+
+// composites are objects that the relay makes of several parameters of a
+// client: those of the configuration have their place beside them.
+var composites = []string{"metadata", "options", "output_config", "reasoning", "text"}
+
+// joined returns what a client has given in one of them, and of what is usual
+// what that has not.
+func joined(name string, given any, usual json.RawMessage) any {
+	raw, ok := given.(json.RawMessage)
+	if !ok || !slices.Contains(composites, name) {
+		return given
+	}
+	all := fieldsOf(usual)
+	maps.Copy(all, fieldsOf(raw))
+	return all
 }

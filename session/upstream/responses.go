@@ -26,11 +26,15 @@ func (responses) path() string { return "/responses" }
 func (responses) continuation(string) session.Continuation { return session.ByMessage }
 
 func (r responses) fields(q question) (map[string]any, error) {
-	fields := map[string]any{
-		"model":  q.model,
-		"input":  inputItems(q.withText()),
-		"stream": true,
+	input := inputItems(q.withText())
+	if q.items {
+		input = []any{}
+		for _, item := range q.messages {
+			input = append(input, item)
+		}
+		input = append(input, inputItems(q.goOn())...)
 	}
+	fields := map[string]any{"model": q.model, "input": input, "stream": true}
 	if r.background {
 		fields["background"], fields["store"] = true, true
 	} else if string(q.parameters["background"]) == "true" {

@@ -90,6 +90,8 @@ func inputContent(content json.RawMessage, text string) json.RawMessage {
 			part["type"] = jsonString(text)
 		case `"image_url"`:
 			part = inputImage(part)
+		case `"file"`:
+			part = inputFile(part)
 		}
 		if renamed, err := json.Marshal(part); err == nil {
 			parts[i] = renamed
@@ -114,4 +116,14 @@ func inputImage(part message) message {
 		part["detail"] = detail
 	}
 	return part
+}
+
+// inputFile flattens a part with a file: {"file":{"file_data":…}}.
+func inputFile(part message) message {
+	file := message(fieldsOf(part["file"]))
+	if file == nil {
+		return part
+	}
+	file["type"] = jsonString("input_file")
+	return file
 }

@@ -159,7 +159,7 @@ func (s *Set) Open(spec session.SourceSpec) (session.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := question{model: model}
+	q := question{model: model, dialect: spec.Dialect}
 	if err := json.Unmarshal(spec.Messages, &q.messages); err != nil || len(q.messages) == 0 {
 		return nil, &session.InvalidError{Field: "source.messages", Reason: "must be an array of one or more messages"}
 	}
@@ -167,6 +167,9 @@ func (s *Set) Open(spec session.SourceSpec) (session.Source, error) {
 		if err := json.Unmarshal(spec.Parameters, &q.parameters); err != nil {
 			return nil, &session.InvalidError{Field: "source.parameters", Reason: "must be an object"}
 		}
+	}
+	if q, err = q.translated(p.Protocol); err != nil {
+		return nil, err
 	}
 	return newGeneration(p, q)
 }
