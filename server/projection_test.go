@@ -477,7 +477,8 @@ func TestResumeLawOfProjectionsAfterRestart(t *testing.T) {
 				for way := range r.after {
 					ways = append(ways, way)
 				}
-				reading.Go(func() { read(r, ways[rnd.IntN(len(ways))]) })
+				way := ways[rnd.IntN(len(ways))]
+				reading.Go(func() { read(r, way) })
 			}
 			if after > 0 {
 				time.Sleep(after * time.Millisecond)
