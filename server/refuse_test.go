@@ -242,12 +242,16 @@ func TestAllowedOrigin(t *testing.T) {
 		const app = "https://app.example"
 		r := start(t, options{server: server.Options{AllowOrigins: []string{app}}})
 		a := r.ask("OPTIONS", "/v1/sessions", "", "Origin: "+app, "Access-Control-Request-Method: POST")
-		if a.StatusCode != 204 || a.Header.Get("Access-Control-Allow-Origin") != app || !strings.Contains(a.Header.Get("Access-Control-Allow-Headers"), "Last-Event-ID") {
+		if allowed := a.Header.Get("Access-Control-Allow-Headers"); a.StatusCode != 204 || a.Header.Get("Access-Control-Allow-Origin") != app ||
+			!strings.Contains(allowed, "Last-Event-ID") || !strings.Contains(allowed, "Idempotency-Key") {
 			t.Errorf("preflight = %d %v", a.StatusCode, a.Header)
 		}
-		a = r.ask("POST", "/v1/sessions", pushLines, "Origin: "+app, "Sec-Fetch-Site: cross-site")
-		if a.StatusCode != 201 || a.Header.Get("Access-Control-Allow-Origin") != app || a.Header.Get("Access-Control-Allow-Credentials") != "" {
-			t.Errorf("create from an allowed page = %d %v", a.StatusCode, a.Header)
+		for _, want := range []int{201, 200} {
+			a = r.ask("POST", "/v1/sessions", pushLines, "Origin: "+app, "Sec-Fetch-Site: cross-site", "Idempotency-Key: k")
+			if a.StatusCode != want || a.Header.Get("Access-Control-Allow-Origin") != app || a.Header.Get("Access-Control-Allow-Credentials") != "" ||
+				!strings.Contains(a.Header.Get("Access-Control-Expose-Headers"), "Idempotent-Replayed") {
+				t.Errorf("create from an allowed page = %d %v, want %d", a.StatusCode, a.Header, want)
+			}
 		}
 		a = r.ask("GET", "/v1/models", "", "Origin: https://evil.example")
 		if got := a.Header.Get("Access-Control-Allow-Origin"); got != "" {
