@@ -66,6 +66,6 @@
 //
 // A pump's fields belong to its goroutine, and need none. Session.mu guards
 // what others see of it. Manager.mu is taken before Session.mu, and that before
-// Log.mu; committer.mu is taken alone. None is held over I/O. A source's own
+// Log.mu; committer.mu and keys.mu are taken alone. None is held over I/O. A source's own
 // locks come last: it calls nothing of this package under them.
 package session
