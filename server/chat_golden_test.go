@@ -51,6 +51,10 @@ func thinks(text string) session.Delta {
 	return session.Delta{Kind: session.DeltaReasoning, Text: text}
 }
 
+func calls(index int, id, name, arguments string) session.Delta {
+	return session.Delta{Kind: session.DeltaToolCall, Call: session.ToolCall{Index: index, ID: id, Name: name, Arguments: arguments}}
+}
+
 func costs(input, output int64) session.Delta {
 	return session.Delta{Kind: session.DeltaUsage, Usage: session.Usage{Input: &input, Output: &output, Source: session.UsageReported}}
 }
@@ -84,7 +88,7 @@ func TestGoldenChat(t *testing.T) {
 		"chat-usage": {told{deltas: []session.Delta{says("Hello"), costs(7, 2), ends("length")}}, withUsage},
 		"chat-reasoning-tools": {told{deltas: []session.Delta{
 			thinks("The user wants "), thinks("tides."), says("Let me see."),
-			toolCall(2, "call_a", "tides", ""), toolCall(2, "", "", `{"at":`), toolCall(5, "", "moon", `{"on":"`), toolCall(2, "", "", `"Bremen"}`), toolCall(5, "", "", `today"}`),
+			calls(2, "call_a", "tides", ""), calls(2, "", "", `{"at":`), calls(5, "", "moon", `{"on":"`), calls(2, "", "", `"Bremen"}`), calls(5, "", "", `today"}`),
 			ends("tool_calls"),
 		}}, withUsage},
 		"chat-provider-fields": {told{deltas: []session.Delta{

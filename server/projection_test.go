@@ -189,7 +189,7 @@ var scripts = map[string][]session.Delta{
 	"all kinds": {
 		{Kind: session.DeltaReasoning, Text: "Let me \"think\". "}, {Kind: session.DeltaReasoning, Text: "Twice.\n"},
 		{Text: "I will "}, {Text: "look: <👩‍👩‍👧>"},
-		toolCall(0, "call_a", "weather", `{"city":"`), toolCall(1, "", "time", ""), toolCall(0, "", "", `Trondheim\n"}`), toolCall(1, "", "", `{"zone":"\u00e9"}`),
+		calls(0, "call_a", "weather", `{"city":"`), calls(1, "", "time", ""), calls(0, "", "", `Trondheim\n"}`), calls(1, "", "", `{"zone":"\u00e9"}`),
 		{Text: "That"}, {Text: " is\u2028all."},
 		{Kind: session.DeltaUsage, Usage: session.Usage{Input: new(int64(12)), Output: new(int64(34)), Source: session.UsageReported}},
 		{Kind: session.DeltaFinish, Reason: "tool_calls"},
@@ -197,18 +197,14 @@ var scripts = map[string][]session.Delta{
 	"own fields": {
 		sends(`"fields":{"system_fingerprint":"fp_1","tier":"<\u2028>"}`), {Text: "One "},
 		sends(`"choice":{"logprobs":{"content":[1]},"delta":{"annotations":["a"]}}`), sends(`"choice":{"delta":{"annotations":["b"]}}`), {Text: "and two"},
-		sends(`"fields":{"tier":null,"citations":[]}`), toolCall(0, "c", "f", "{}"), sends(`"choice":{"delta":{"annotations":["c"]}}`),
+		sends(`"fields":{"tier":null,"citations":[]}`), calls(0, "c", "f", "{}"), sends(`"choice":{"delta":{"annotations":["c"]}}`),
 		sends(`"usage":{"cost":1,"prompt_tokens":9}`), {Kind: session.DeltaFinish, Reason: "tool_calls"},
 	},
 	"own fields, broken off": {{Text: "One "}, sends(`"choice":{"logprobs":{"content":[1]}}`)},
 	"fails":                  {{Kind: session.DeltaReasoning, Text: "Hm."}, {Text: "Half of "}, {Text: "an ans"}},
 	"length":                 {{Text: "As long as "}, {Text: "it may"}, {Kind: session.DeltaFinish, Reason: "length"}},
 	"filtered":               {{Text: "Not"}, {Kind: session.DeltaFinish, Reason: "content_filter"}},
-	"cut calls":              {toolCall(3, "c1", "f", `{"a":`), toolCall(7, "c2", "g", `{"b"`), {Kind: session.DeltaFinish, Reason: "length"}},
-}
-
-func toolCall(index int, id, name, arguments string) session.Delta {
-	return session.Delta{Kind: session.DeltaToolCall, Call: session.ToolCall{Index: index, ID: id, Name: name, Arguments: arguments}}
+	"cut calls":              {calls(3, "c1", "f", `{"a":`), calls(7, "c2", "g", `{"b"`), {Kind: session.DeltaFinish, Reason: "length"}},
 }
 
 // models are those of scripts, and those of a provider.

@@ -26,7 +26,7 @@ func TestGoldenResponses(t *testing.T) {
 		"responses-text": {told{deltas: []session.Delta{says("Hello, 👩‍👩‍👧 \"world\"\n"), says("\u2028"), ends("stop")}}, ""},
 		"responses-reasoning-tools": {told{deltas: []session.Delta{
 			thinks("The user wants "), thinks("tides."), says("Let me see."),
-			toolCall(2, "call_a", "tides", ""), toolCall(2, "", "", `{"at":`), toolCall(5, "", "moon", `{"on":"`), toolCall(2, "", "", `"Bremen"}`), toolCall(5, "", "", `today"}`),
+			calls(2, "call_a", "tides", ""), calls(2, "", "", `{"at":`), calls(5, "", "moon", `{"on":"`), calls(2, "", "", `"Bremen"}`), calls(5, "", "", `today"}`),
 			says("Done."), costs(7, 2), ends("tool_calls"),
 		}}, `,"instructions":"Be brief.","temperature":0.5,"metadata":{"chat":"42"},"tools":[{"type":"function","name":"tides","parameters":{}},{"type":"function","name":"moon","parameters":{}}]`},
 		"responses-failed": {told{
