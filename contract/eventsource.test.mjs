@@ -146,3 +146,32 @@ test('sees pause and resume of the session, and stop', options, async () => {
   assert.equal(await source.closed, 204)
   seen.isExactly()
 })
+
+// The events of another protocol have ids too: it resumes by them, and 204 tells
+// it that there are no more.
+test('reads a response of OpenAI under 60 cuts', options, async (t) => {
+  t.diagnostic(`CONTRACT_SEED=${seed}`)
+  const want = text(1500, chance(6))
+  const { id } = await relay.create({ source: { type: 'text', text: want }, unit: 'rune', rate: 1500 })
+  const cutter = await Cutter.start({ port: relay.port, cuts: 60, place: (random, n) => random(n ? 1 : 400, 6000), salt: 6 })
+  t.after(() => cutter.close())
+  const events = []
+  const part = (name) => ['added', 'done'].map((when) => `response.${name}.${when}`)
+  const types = [
+    ...['created', 'queued', 'in_progress', 'completed', 'incomplete', 'failed'].map((state) => `response.${state}`),
+    ...part('output_item'), ...part('content_part'), 'response.output_text.delta', 'response.output_text.done',
+  ]
+  const source = new EventSource(`${cutter.url}/v1/responses/resp_${id}?stream=true`)
+  t.after(() => source.close())
+  for (const type of types) source.addEventListener(type, (e) => events.push({ type: e.type, id: e.lastEventId, data: JSON.parse(e.data) }))
+  const status = await new Promise((resolve) => {
+    source.addEventListener('error', (e) => source.readyState === EventSource.CLOSED && resolve(e.code))
+  })
+  t.diagnostic(`${cutter.made} cuts, ${cutter.inEvent} of them in mid-event, ${events.length} events`)
+  assert.equal(status, 204)
+  assert.ok(cutter.made >= 50, `cuts = ${cutter.made}, want at least 50`)
+  assert.deepEqual(events.map((e) => e.id), [...events.keys()].map(String))
+  assert.deepEqual(events.map((e) => [e.data.type, e.data.sequence_number]), events.map((e, i) => [e.type, i]))
+  assert.equal(events.at(-1).type, 'response.completed')
+  assert.equal(events.map((e) => (e.type === 'response.output_text.delta' ? e.data.delta : '')).join(''), want)
+})

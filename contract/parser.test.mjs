@@ -6,6 +6,7 @@ import { createParser } from 'eventsource-parser'
 import { EventSourceParserStream } from 'eventsource-parser/stream'
 import { chance, seed, text } from './chance.mjs'
 import { Cutter } from './cutter.mjs'
+import { pieces, Provider, RESET } from './provider.mjs'
 import { Relay } from './relay.mjs'
 import { Transcript } from './transcript.mjs'
 
@@ -60,3 +61,28 @@ for (const [salt, [name, read]] of Object.entries(ways).entries()) {
     seen.isExactly(want)
   })
 }
+
+test('a broken upstream is a typed event, to who comes later too', options, async (t) => {
+  t.diagnostic(`CONTRACT_SEED=${seed}`)
+  const want = text(300, chance(25))
+  const provider = await Provider.start({
+    *broken() {
+      yield* pieces(want, chance(26))
+      yield RESET
+    },
+  })
+  t.after(() => provider.close())
+  const relay = await Relay.start('--upstream', `name=own,base_url=${provider.url}/v1`)
+  t.after(() => relay.stop())
+  const { id } = await relay.create({ source: { type: 'upstream', model: 'own/broken', messages: [{ role: 'user', content: 'x' }] }, unit: 'rune' })
+  const transcripts = []
+  for (const read of Object.values(ways)) {
+    const seen = new Transcript()
+    await readAll(`${relay.url}/v1/sessions/${id}/events`, seen, (body) => read(body, seen))
+    seen.isExactly()
+    assert.ok(want.startsWith(seen.text), seen.text)
+    assert.deepEqual([seen.end.type, seen.end.data.reason, seen.end.data.error.code], ['failed', 'error', 'upstream_truncated'])
+    transcripts.push(seen.events)
+  }
+  assert.deepEqual(transcripts[1], transcripts[0])
+})
