@@ -47,7 +47,7 @@ func (w *completion) render() ([]byte, error) {
 	}
 	b := appendChatHead(nil, w.info, "chat.completion", w.created)
 	b = append(append(b, w.provider.shared...), `,"choices":[{"index":0,"message":{"role":"assistant","content":`...)
-	if len(calls) > 0 && len(text) == 0 {
+	if len(text) == 0 && (len(calls) > 0 || w.provider.delta["function_call"] != nil) {
 		b = append(b, "null"...)
 	} else {
 		b = text.appendTo(b)
@@ -70,7 +70,7 @@ func (w *completion) render() ([]byte, error) {
 	}
 	b = append(b, `,"refusal":null`...)
 	b = w.provider.delta.appendMembers(b, true)
-	b = appendJSON(append(b, `},"finish_reason":`...), finishReason(w.end.Reason))
+	b = appendJSON(append(b, `},"finish_reason":`...), finishReason(*w.end, len(calls)))
 	b = w.provider.choice.appendMembers(b, true)
 	b = append(b, `}],"usage":`...)
 	return append(w.provider.appendUsage(b, w.end.Usage), "}\n"...), nil

@@ -100,6 +100,10 @@ func TestGoldenChat(t *testing.T) {
 			sends(`"usage":{"prompt_tokens":70,"completion_tokens_details":{"reasoning_tokens":0},"cost":0.0012}`), costs(7, 2),
 			ends("stop"),
 		}}, withUsage},
+		"chat-function-call": {told{deltas: []session.Delta{
+			sends(`"choice":{"delta":{"function_call":{"name":"tides","arguments":"{\"at\":"}}}`), sends(`"choice":{"delta":{"function_call":{"arguments":"\"Bremen\"}"}}}`),
+			{Kind: session.DeltaFinish, Reason: "tool_calls", ProviderReason: "function_call"},
+		}}, ""},
 		"chat-failed": {told{
 			deltas: []session.Delta{says("Hel"), sends(`"choice":{"logprobs":{"content":[]}}`)},
 			err:    &session.Failure{Code: "upstream_truncated", Message: "the provider's answer broke off"},

@@ -155,7 +155,7 @@ func (p *chatProjection) end(f session.Frame, to *events) {
 		}{openAIError{Message: failure.Message, Type: "server_error", Code: code(failure.Code)}})
 		return
 	}
-	p.chunk(to, nil, finishReason(end.Reason))
+	p.chunk(to, nil, finishReason(end, len(p.calls)))
 	if p.recorded.IncludeUsage {
 		to.add("", func(dst []byte) []byte {
 			dst = append(append(dst, p.head...), p.provider.shared...)
@@ -179,11 +179,14 @@ func failureOf(state session.State, end session.End) *session.Failure {
 	return &session.Failure{Code: string(state), Message: "the answer broke off: " + end.Reason}
 }
 
-// finishReason is why an answer ended, in a word that clients know if there is
-// one.
-func finishReason(reason string) string {
-	if reason == session.ReasonFinish {
+// finishReason is why an answer with so many tool calls ended, in a word that
+// clients know if there is one.
+func finishReason(end session.End, calls int) string {
+	switch {
+	case end.Reason == session.ReasonFinish:
 		return session.ReasonStop
+	case end.ProviderReason == "function_call" && calls == 0:
+		return end.ProviderReason // the older form of a call, which is a field of the provider's own
 	}
-	return reason
+	return end.Reason
 }
