@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tokenrelay/server"
 	"tokenrelay/session"
 )
 
@@ -50,5 +51,12 @@ func TestGoldenResponses(t *testing.T) {
 			status, whole := r.do("GET", "/v1/responses/resp_"+id, "")
 			golden(t, name, strings.ReplaceAll(fmt.Sprintf("%s\n%d\n%s", got, status, whole), id, "ID"))
 		})
+	}
+}
+
+// An event of text costs no memory of its own.
+func TestResponseAllocations(t *testing.T) {
+	if got := server.ResponseAllocations(); got > 0 {
+		t.Errorf("allocations for an event of text = %v, want 0", got)
 	}
 }

@@ -131,7 +131,9 @@ func TestPreviousResponseRefused(t *testing.T) {
 				previous = `,"previous_response_id":` + quote(test.previous)
 			}
 			status, body := r.do("POST", "/v1/responses", `{"model":"length","input":`+test.input+previous+`}`)
-			var got struct{ Error struct{ Code, Param, Message string } }
+			var got struct {
+				Error struct{ Code, Param, Message string }
+			}
 			if err := json.Unmarshal([]byte(body), &got); err != nil || status != test.status || got.Error.Code != test.code || got.Error.Param != test.param {
 				t.Errorf("previous %q, input %.40s = %d %s, want %d %s, param %q", test.previous, test.input, status, body, test.status, test.code, test.param)
 			}

@@ -142,7 +142,7 @@ func FuzzResponseRequest(f *testing.F) {
 		if parameters != nil && (json.Unmarshal(parameters, &object) != nil || len(object) == 0) {
 			t.Errorf("parameters = %s", parameters)
 		}
-		for _, own := range []string{"model", "input", "stream", "stream_options", "background", "metadata", "previous_response_id", "conversation", "prompt", "tokenrelay"} {
+		for _, own := range []string{"model", "input", "stream", "stream_options", "background", "previous_response_id", "conversation", "prompt", "tokenrelay"} {
 			if object[own] != nil {
 				t.Errorf("parameters = %s, want none of the relay's own", parameters)
 			}

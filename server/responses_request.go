@@ -65,22 +65,17 @@ func parseResponse(body []byte) (r responseRequest, err error) {
 		}
 	}
 	var input, ignored json.RawMessage
-	store := true
 	for _, field := range [...]struct {
 		name string
 		to   any
 	}{
-		{"model", &r.model}, {"input", &input}, {"stream", &r.streams}, {"background", &r.background}, {"store", &store},
+		{"model", &r.model}, {"input", &input}, {"stream", &r.streams}, {"background", &r.background},
 		{"previous_response_id", &r.previous}, {"tokenrelay", &r.extension},
-		{"metadata", &ignored},       // the relay shows it again
 		{"stream_options", &ignored}, // has nothing but obfuscation
 	} {
 		if err := f.take(field.name, field.to); err != nil {
 			return r, err
 		}
-	}
-	if !store { // it is a wish that the provider is to know
-		f["store"] = []byte("false")
 	}
 	if r.model == "" {
 		return r, &session.InvalidError{Field: "model", Reason: "is missing"}
