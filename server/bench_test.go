@@ -50,16 +50,55 @@ func BenchmarkReplay(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		r.read(b, s, nil)
-		var reading sync.WaitGroup
-		began := cpuTime()
-		for range readers {
-			reading.Go(func() { r.read(b, s, nil) })
-		}
-		reading.Wait()
-		report(b, floor, (cpuTime()-began)/(readers*events))
+		path := eventsPath(s)
+		r.read(b, path, nil)
+		report(b, floor, r.readAll(b, path, readers)/(readers*events))
 		r.stop()
 	}
+}
+
+// BenchmarkProjections serves the same text in each protocol: whole, and the
+// last event alone, for which the projection runs over all others.
+func BenchmarkProjections(b *testing.B) {
+	const readers, events = 100, 2000
+	for _, p := range []struct{ name, path, last string }{
+		{"native", "/v1/sessions/%s/events?", "after=2001"},
+		{"responses", "/v1/responses/%s?stream=true", "&starting_after=2006"},
+		{"chat", "/v1/chat/completions/%s?stream=true", "&starting_after=2000"},
+		{"ui", "/api/chat/%s/stream?startIndex=", "2005"},
+	} {
+		b.Run(p.name, func(b *testing.B) {
+			for b.Loop() {
+				floor := floorCost(b, readers, 0, events)
+				r := startTCP(b, session.Options{})
+				s, err := r.manager.Create(b.Context(), session.Anonymous, session.Spec{
+					Source: session.SourceSpec{Type: session.SourceText, Text: strings.Repeat("x", events)}, Unit: chunker.Rune})
+				if err != nil {
+					b.Fatal(err)
+				}
+				r.read(b, eventsPath(s), nil)
+				path := fmt.Sprintf(p.path, s.Info().ID)
+				whole := path
+				if p.name == "ui" {
+					whole += "0"
+				}
+				report(b, floor, r.readAll(b, whole, readers)/(readers*events))
+				b.ReportMetric(float64(r.readAll(b, path+p.last, readers)/readers)/1000, "resume-µs")
+				r.stop()
+			}
+		})
+	}
+}
+
+// readAll is what so many readers of a stream cost that come at once.
+func (r *tcpRelay) readAll(b *testing.B, path string, readers int) time.Duration {
+	var reading sync.WaitGroup
+	began := cpuTime()
+	for range readers {
+		reading.Go(func() { r.read(b, path, nil) })
+	}
+	reading.Wait()
+	return cpuTime() - began
 }
 
 func report(b *testing.B, floor, relay time.Duration) {
@@ -117,7 +156,7 @@ func liveCost(b *testing.B, sessions, readers int) time.Duration {
 		all = append(all, s)
 		for range readers {
 			attached.Add(1)
-			reading.Go(func() { r.read(b, s, attached.Done) })
+			reading.Go(func() { r.read(b, eventsPath(s), attached.Done) })
 		}
 	}
 	attached.Wait()
@@ -165,10 +204,10 @@ func startTCP(t testing.TB, o session.Options) *tcpRelay {
 	}}
 }
 
-// read takes a session's stream in to its end, as raw as the floor's readers,
-// and calls attached once it has begun.
-func (r *tcpRelay) read(t testing.TB, s *session.Session, attached func()) {
-	c := r.open(t, s, "HTTP/1.1")
+// read takes a stream in to its end, as raw as the floor's readers, and calls
+// attached once it has begun.
+func (r *tcpRelay) read(t testing.TB, path string, attached func()) {
+	c := r.open(t, path, "HTTP/1.1")
 	defer c.Close()
 	if _, err := c.Read(make([]byte, 1)); err != nil {
 		t.Error(err)
@@ -181,14 +220,18 @@ func (r *tcpRelay) read(t testing.TB, s *session.Session, attached func()) {
 	}
 }
 
-// open asks for a session's stream on a connection of its own, which ends with
-// the stream.
-func (r *tcpRelay) open(t testing.TB, s *session.Session, version string) net.Conn {
+// eventsPath is that of a session's native stream.
+func eventsPath(s *session.Session) string {
+	return fmt.Sprintf("/v1/sessions/%s/events", s.Info().ID)
+}
+
+// open asks for a stream on a connection of its own, which ends with the stream.
+func (r *tcpRelay) open(t testing.TB, path, version string) net.Conn {
 	c, err := net.Dial("tcp", r.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(c, "GET /v1/sessions/%s/events %s\r\nHost: localhost\r\nConnection: close\r\n\r\n", s.Info().ID, version)
+	fmt.Fprintf(c, "GET %s %s\r\nHost: localhost\r\nConnection: close\r\n\r\n", path, version)
 	return c
 }
 

@@ -20,7 +20,7 @@ func TestHTTP10IsReset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := r.open(t, s, "HTTP/1.0")
+	c := r.open(t, eventsPath(s), "HTTP/1.0")
 	defer c.Close()
 	first := make([]byte, 4096)
 	for got := ""; !strings.Contains(got, "event: session"); {
@@ -43,7 +43,7 @@ func TestStalledReaderDoesNotHoldShutdown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := r.open(t, s, "HTTP/1.1")
+	c := r.open(t, eventsPath(s), "HTTP/1.1")
 	defer c.Close()
 	c.Read(make([]byte, 1)) // and no more
 	began := time.Now()
