@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,28 +65,42 @@ func (s *Server) createResponse(c *gin.Context) error {
 	return s.renderResponse(c, created)
 }
 
+// A heldResponse is one that has been read, within what readers may keep.
+type heldResponse struct {
+	*responses
+	leave func() // it must be called once
+}
+
 // responseOf reads a session so far.
-func (s *Server) responseOf(ctx context.Context, found *session.Session) (*responses, error) {
+func (s *Server) responseOf(ctx context.Context, found *session.Session) (held heldResponse, err error) {
 	if found.Info().Spec.Projection.Version > projectionVersion {
-		return nil, errLaterProjection
+		return held, errLaterProjection
 	}
-	object, nothing := newResponses(found.Info()), &events{from: math.MaxInt64}
-	err := s.soFar(ctx, found, func(f session.Frame) { object.frame(f, nothing) })
-	return object, err
+	held.responses = newResponses(found.Info())
+	reading := &projector{projection: held.responses, events: events{from: math.MaxInt64}, kept: &s.projected}
+	var full error
+	err = s.soFar(ctx, found, func(f session.Frame) {
+		if full == nil {
+			reading.frame(f, &reading.events)
+			full = reading.account()
+		}
+	})
+	if err = cmp.Or(full, err); err != nil {
+		reading.close()
+		return held, err
+	}
+	held.leave = reading.close
+	return held, nil
 }
 
 // renderResponse answers with a session's response so far.
 func (s *Server) renderResponse(c *gin.Context, found *session.Session) error {
-	object, err := s.responseOf(c.Request.Context(), found)
+	held, err := s.responseOf(c.Request.Context(), found)
 	if err != nil {
 		return err
 	}
-	size := int64(object.size())
-	if !s.projected.take(size) {
-		return session.ErrOverloaded
-	}
-	defer s.projected.take(-size)
-	return renderResponse(c, object.appendObject(nil, object.status()))
+	defer held.leave()
+	return renderResponse(c, held.appendObject(nil, held.status()))
 }
 
 func renderResponse(c *gin.Context, object []byte) error {

@@ -23,7 +23,12 @@ func (s *Server) inputOf(ctx context.Context, who session.Principal, r responseR
 		}
 		items = before
 	}
-	answers := make(map[session.ID]*responses)
+	answers := make(map[session.ID]heldResponse)
+	defer func() {
+		for _, held := range answers {
+			held.leave()
+		}
+	}()
 	for _, item := range r.input {
 		var reference struct{ Type, ID string }
 		if decodeLoose(item, &reference) && reference.Type == "item_reference" {
@@ -76,6 +81,7 @@ func (s *Server) saidUpTo(ctx context.Context, who session.Principal, previous s
 	if err != nil {
 		return nil, err
 	}
+	defer answered.leave()
 	items := itemsGiven(given)
 	for _, p := range answered.parts {
 		if item := answered.inputItem(p); item != nil {
@@ -86,24 +92,24 @@ func (s *Server) saidUpTo(ctx context.Context, who session.Principal, previous s
 }
 
 // answerOf reads the answer of a session so far.
-func (s *Server) answerOf(ctx context.Context, who session.Principal, id session.ID) (*responses, error) {
+func (s *Server) answerOf(ctx context.Context, who session.Principal, id session.ID) (heldResponse, error) {
 	found, err := s.opts.Manager.Get(ctx, who, id)
 	if err != nil {
-		return nil, err
+		return heldResponse{}, err
 	}
 	return s.responseOf(ctx, found)
 }
 
 // itemOf is the item of an answer that a client names by its id, nil for one that
 // no model is given again. It keeps the answers that it reads.
-func (s *Server) itemOf(ctx context.Context, who session.Principal, name string, answers map[session.ID]*responses) (json.RawMessage, error) {
+func (s *Server) itemOf(ctx context.Context, who session.Principal, name string, answers map[session.ID]heldResponse) (json.RawMessage, error) {
 	_, place, _ := strings.Cut(name, "_")
 	of, number, _ := strings.Cut(place, "_")
 	id, ok := session.ParseID(of)
 	n, err := strconv.Atoi(number)
 	if ok && err == nil {
-		answered := answers[id]
-		if answered == nil {
+		answered, there := answers[id]
+		if !there {
 			if answered, err = s.answerOf(ctx, who, id); err == nil {
 				answers[id] = answered
 			}

@@ -227,3 +227,26 @@ func TestResponseRepeatsItsRequest(t *testing.T) {
 		}
 	})
 }
+
+// A response that is more than readers may keep is refused for the time being,
+// read or continued; what was kept of it is given back.
+func TestResponseIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{server: server.Options{MaxProjected: 20 << 10}})
+		id := strings.TrimPrefix(r.create(`{"source":{"type":"text","text":"`+strings.Repeat("x", 30<<10)+`"}}`), "/v1/sessions/")
+		time.Sleep(time.Second)
+		for _, request := range [...][3]string{
+			{"GET", "/v1/responses/" + id}, {"POST", "/v1/responses/" + id + "/cancel"},
+			{"POST", "/v1/responses", response("demo", `,"previous_response_id":"`+id+`"`)},
+			{"POST", "/v1/responses", `{"model":"demo","input":[{"type":"item_reference","id":"msg_` + id + `_0"}]}`},
+		} {
+			a := r.ask(request[0], request[1], request[2])
+			if code := errorCode(a); a.StatusCode != http.StatusTooManyRequests || code != "overloaded" || a.Header.Get("Retry-After") == "" {
+				t.Errorf("%s %s = %d %s, want 429", request[0], request[1], a.StatusCode, code)
+			}
+		}
+		if got, _ := r.scrape(); got["tokenrelay_projected_bytes"] != "0" {
+			t.Errorf("%s bytes are kept, want 0", got["tokenrelay_projected_bytes"])
+		}
+	})
+}
