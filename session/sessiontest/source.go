@@ -2,11 +2,13 @@ package sessiontest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"iter"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"tokenrelay/session"
 )
@@ -178,6 +180,10 @@ func readSource(t *testing.T, deltas iter.Seq2[session.Delta, error], see func(s
 		case session.DeltaToolCall:
 			if d.Call == (session.ToolCall{Index: d.Call.Index}) {
 				t.Errorf("delta %d: a tool call of nothing", total)
+			}
+		case session.DeltaProvider:
+			if !strings.HasPrefix(d.Text, "{") || !utf8.ValidString(d.Text) || !json.Valid([]byte(d.Text)) {
+				t.Errorf("delta %d: %q is no JSON object", total, d.Text)
 			}
 		case session.DeltaFinish:
 			if ended = true; d.Reason == "" {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 )
 
 // responsesToChat are the parameters of Responses as chat completions have
@@ -100,12 +102,13 @@ func eachMember(value json.RawMessage, takers map[string]func(json.RawMessage) e
 	if json.Unmarshal(value, &object) != nil {
 		return errors.New("must be an object")
 	}
-	for name, member := range object.given() {
+	object = object.given()
+	for _, name := range slices.Sorted(maps.Keys(object)) {
 		take := takers[name]
 		if take == nil {
 			return fmt.Errorf("has the field %q, which has no counterpart for this model", name)
 		}
-		if err := take(member); err != nil {
+		if err := take(object[name]); err != nil {
 			return fmt.Errorf("%s %w", name, err)
 		}
 	}

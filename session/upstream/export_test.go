@@ -1,8 +1,11 @@
 package upstream
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
+
+	"tokenrelay/session"
 )
 
 // CloseIdle closes the connections that no request uses.
@@ -29,3 +32,17 @@ func (s *Set) Answer(body func() io.Reader) {
 type answering func(*http.Request) (*http.Response, error)
 
 func (a answering) RoundTrip(r *http.Request) (*http.Response, error) { return a(r) }
+
+// Body is that of the request that is made for spec.
+func (s *Set) Body(spec session.SourceSpec) ([]byte, error) {
+	source, err := s.Open(spec)
+	if err != nil {
+		return nil, err
+	}
+	g := source.(*generation)
+	fields, err := g.provider.fields(g.question)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(fields)
+}

@@ -130,6 +130,8 @@ func show(d session.Delta, err error) string {
 		return fmt.Sprintf("tool %d %s %s %s", d.Call.Index, cmp.Or(d.Call.ID, "-"), cmp.Or(d.Call.Name, "-"), d.Call.Arguments)
 	case session.DeltaUsage:
 		return fmt.Sprintf("usage %s %s %s", number(d.Usage.Input), number(d.Usage.Output), d.Usage.Source)
+	case session.DeltaProvider:
+		return "provider " + d.Text
 	case session.DeltaSeam:
 		return "seam " + string(d.By)
 	case session.DeltaFinish:

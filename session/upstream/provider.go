@@ -231,13 +231,13 @@ func (p *provider) fields(q question) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range q.parameters {
+	for _, name := range slices.Sorted(maps.Keys(q.parameters)) { // so that it is always the same that is refused
 		if _, ours := fields[name]; ours && q.dialect != session.DialectNative {
 			continue // its client said it to the relay
 		} else if ours {
 			return nil, &session.InvalidError{Field: "source.parameters." + name, Reason: "is set by the relay"}
 		}
-		fields[name] = value
+		fields[name] = q.parameters[name]
 	}
 	usual := []map[string]json.RawMessage{p.parameters}
 	if preset, ok := p.protocol.(presetter); ok {
@@ -266,7 +266,8 @@ func joined(name string, given any, usual json.RawMessage) any {
 	if !ok || !slices.Contains(composites, name) {
 		return given
 	}
-	all := fieldsOf(usual)
+	all := make(fields)
+	maps.Copy(all, fieldsOf(usual))
 	maps.Copy(all, fieldsOf(raw))
 	return all
 }

@@ -94,7 +94,14 @@ type Behavior struct {
 	// of the answer.
 	Usage   *Usage
 	NoUsage bool
+
+	// Extra is what chunks of chat completions have beside.
+	Extra Extra
 }
+
+// An Extra is fields of JSON objects, as in "a":1,"b":2: of each chunk, of the
+// choice and of the delta of each piece, and of the usage.
+type Extra struct{ Chunk, Choice, Delta, Usage string }
 
 // A ToolCall is one that the model wants. Arguments is a JSON object.
 type ToolCall struct{ ID, Name, Arguments string }

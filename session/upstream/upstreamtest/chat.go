@@ -11,15 +11,26 @@ type chatEncoder struct {
 
 // chunk has choices and further fields as its own.
 func (e *chatEncoder) chunk(fields string) event {
-	return event{wire: data(`{"id":"%s","object":"chat.completion.chunk","created":%d,"model":%s,%s}`, e.id, e.created.Unix(), e.model, fields)}
+	return event{wire: data(`{"id":"%s","object":"chat.completion.chunk","created":%d,"model":%s,%s%s}`, e.id, e.created.Unix(), e.model, fields, more(e.Extra.Chunk))}
 }
 
-func (e *chatEncoder) delta(fields, reason string) event {
+// more is further fields of an object that has one.
+func more(fields string) string {
+	if fields == "" {
+		return ""
+	}
+	return "," + fields
+}
+
+func (e *chatEncoder) delta(fields, reason string) event { return e.choice(fields, reason, "") }
+
+// choice has further fields of the choice.
+func (e *chatEncoder) choice(delta, reason, fields string) event {
 	null := ""
 	if e.includeUsage {
 		null = `,"usage":null`
 	}
-	return e.chunk(fmt.Sprintf(`"choices":[{"index":0,"delta":{%s},"finish_reason":%s}]%s`, fields, reason, null))
+	return e.chunk(fmt.Sprintf(`"choices":[{"index":0,"delta":{%s},"finish_reason":%s%s}]%s`, delta, reason, more(fields), null))
 }
 
 func (e *chatEncoder) start() []event {
@@ -39,7 +50,7 @@ func (e *chatEncoder) piece(p part, quoted string) []event {
 		}
 		fields = `"tool_calls":[{"index":0,"function":{"arguments":` + quoted + `}}]`
 	}
-	token := e.delta(fields, "null")
+	token := e.choice(fields+more(e.Extra.Delta), "null", e.Extra.Choice)
 	token.token = true
 	return append(events, token)
 }
@@ -59,7 +70,7 @@ func (e *chatEncoder) finish(tokens int) []event {
 	events := []event{e.delta("", quote(e.reason("stop", "tool_calls")))}
 	if e.includeUsage && !e.NoUsage {
 		u := e.usage(tokens)
-		events = append(events, e.chunk(fmt.Sprintf(`"choices":[],"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}`, u.Input, u.Output, u.Input+u.Output)))
+		events = append(events, e.chunk(fmt.Sprintf(`"choices":[],"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d%s}`, u.Input, u.Output, u.Input+u.Output, more(e.Extra.Usage))))
 	}
 	if e.Fault != NoDone {
 		events = append(events, event{wire: data("[DONE]")})
