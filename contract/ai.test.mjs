@@ -1,32 +1,11 @@
-// The packages of the AI SDK need Node 22, the other tests run on the Node that
-// there is: those of ai/ are run by the one of npm node, which is installed
-// beside them.
-import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+// The AI SDK, whose packages need Node 22.
 import { test } from 'node:test'
-import { fileURLToPath } from 'node:url'
-
-const at = (path) => fileURLToPath(new URL(path, import.meta.url))
-const node = at('node_modules/.bin/node')
-
-/** Runs a file of tests, and fails unless there were some and all passed. */
-async function run(t, file) {
-  assert.ok(existsSync(node), `${node} is missing: npm ci installs it`)
-  const env = { ...process.env }
-  delete env.NODE_TEST_CONTEXT // it is to report to us
-  const child = spawn(node, ['--test', '--test-reporter=tap', at(file)], { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  let report = ''
-  for (const output of [child.stdout, child.stderr]) output.on('data', (data) => (report += data))
-  const [code] = await once(child, 'close')
-  for (const [, line] of report.matchAll(/^ *((?:not )?ok \d.*|# CONTRACT_SEED.*|# \d+ cuts.*)$/gm)) t.diagnostic(line)
-  const count = (what) => Number(new RegExp(`^# ${what} (\\d+)$`, 'm').exec(report)?.[1])
-  assert.deepEqual([code, count('fail'), count('skipped'), count('todo')], [0, 0, 0, 0], report)
-  assert.ok(count('pass') >= 10, report)
-}
+import { run } from './node22.mjs'
 
 // Both at once: they wait more than they work.
 test('ai', { timeout: 120_000, concurrency: true }, async (t) => {
-  await Promise.all([t.test('DefaultChatTransport', (t) => run(t, 'ai/usechat.mjs')), t.test('WorkflowChatTransport', (t) => run(t, 'ai/workflow.mjs'))])
+  await Promise.all([
+    t.test('DefaultChatTransport', (t) => run(t, 'ai/usechat.mjs', 10)),
+    t.test('WorkflowChatTransport', (t) => run(t, 'ai/workflow.mjs', 10)),
+  ])
 })

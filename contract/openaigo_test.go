@@ -1,10 +1,12 @@
 package contract_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -150,7 +152,15 @@ func TestOpenAIGoResponsesUnderCuts(t *testing.T) {
 
 	c = newCutter(t, r, random, 60, 8000)
 	ended := response{id: running.id}
-	ended.resume(t, ctx, newOpenAI(c.url))
+	ended.resume(t, ctx, newOpenAI(c.url, option.WithMiddleware(func(request *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+		// What it sends is seen by others on the way, since it is unusual.
+		body, err := io.ReadAll(request.Body)
+		if err != nil || string(body) != `{"stream":true}` || request.URL.Query().Has("stream") || request.URL.Query().Has("starting_after") != (len(ended.raw) > 0) {
+			t.Errorf("GET %s with the body %q, %v", request.URL, body, err)
+		}
+		request.Body = io.NopCloser(bytes.NewReader(body))
+		return next(request)
+	})))
 	t.Logf("ended: %d cuts, %d of them in mid-event", c.made, c.inEvent)
 	if !slices.Equal(ended.raw, running.raw) {
 		t.Errorf("%d events of the ended response, want the same %d as those of the running one", len(ended.raw), len(running.raw))

@@ -1,12 +1,15 @@
 // npm openai 7.57.0, unmodified: the Responses API, raw and by its helper.
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { after, test } from 'node:test'
+import { promisify } from 'node:util'
 import OpenAI from 'openai'
-import { chance, seed, text } from './chance.mjs'
-import { Cutter } from './cutter.mjs'
-import { hasEnded, isLost, isWhole, openai, read, readOn, textOf } from './openai.mjs'
-import { chunk, finish, paced, pieces, Provider, RESET, used } from './provider.mjs'
-import { Relay } from './relay.mjs'
+import { chance, seed, text } from '../chance.mjs'
+import { Cutter } from '../cutter.mjs'
+import { hasEnded, isLost, isWhole, openai, read, readOn, textOf } from './sdk.mjs'
+import { chunk, finish, paced, pieces, Provider, RESET, used } from '../provider.mjs'
+import { Relay } from '../relay.mjs'
 
 const options = { timeout: 30_000 }
 
@@ -52,6 +55,19 @@ after(async () => {
   await provider.close()
 })
 const client = openai(relay.url)
+const alone = await Relay.start() // it has the demo only
+after(() => alone.stop())
+
+// The lines of the README take as long as a reader does, so the others run meanwhile.
+const readme = (async () => {
+  const text = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
+  const [, lines] = /## With OpenAI's SDKs[^]*?```js\n([^]*?)```/.exec(text)
+  const code = lines.replace('http://127.0.0.1:8080', alone.url)
+  assert.notEqual(code, lines)
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', code], { cwd: import.meta.dirname })
+  return stdout
+})()
+readme.catch(() => {}) // its test tells
 
 /** A line to the relay that is cut, until the end of the test. */
 async function cut(t, { to = relay, ...how }) {
@@ -189,6 +205,16 @@ test('the demo answers without a key, streamed or not, and the same for the same
   assert.equal(whole.output_text, await native.text())
 })
 
+test('previous_response_id goes on with a conversation', options, async () => {
+  const first = await client.responses.create({ model: 'own/short', input: 'one', instructions: 'Be é.' })
+  const second = await client.responses.create({ model: 'own/short', input: 'two', previous_response_id: first.id })
+  assert.deepEqual([second.output_text, second.previous_response_id], [short, first.id])
+  const said = provider.requests.at(-1).messages.map((m) => [m.role, typeof m.content === 'string' ? m.content : m.content.map((part) => part.text).join('')])
+  assert.deepEqual(said, [['user', 'one'], ['assistant', short], ['user', 'two']]) // as at OpenAI, instructions are of one request
+  await client.responses.delete(first.id)
+  await assert.rejects(client.responses.create({ model: 'own/short', input: 'x', previous_response_id: first.id }), (error) => error instanceof OpenAI.APIError && error.param === 'previous_response_id')
+})
+
 test('background and poll', options, async () => {
   const first = await client.responses.create({ model: 'own/hard', input: 'x', background: true })
   assert.ok(['queued', 'in_progress'].includes(first.status), first.status)
@@ -261,9 +287,7 @@ test('a broken upstream is an error, not a short answer, and nobody asks again',
   assert.deepEqual([patient.sent.length, provider.asked('broken')], [sent + 1, 3])
 })
 
-test('bad requests are the typed errors of the SDK', options, async (t) => {
-  const alone = await Relay.start() // it has the demo only
-  t.after(() => alone.stop())
+test('bad requests are the typed errors of the SDK', options, async () => {
   const demo = openai(alone.url, { maxRetries: 2 })
   const client = openai(relay.url, { maxRetries: 2 })
   const { id } = await client.responses.create({ model: 'own/short', input: 'x' })
@@ -353,4 +377,11 @@ test('goes on exactly after a kill -9 and a restart', options, async (t) => {
   t.diagnostic(`killed at event ${at}, seen ${before}, ${lost} more lost, ${events.length} events`)
   const whole = await client.responses.create({ ...body, stream: false, background: false, tokenrelay: { length: 100, seed: 5 } })
   isWhole(events, whole.output_text)
+})
+
+test('the lines of the README', options, async () => {
+  const printed = await readme
+  const { sessions } = await alone.must('GET', '/v1/sessions') // newest first
+  const native = await fetch(`${alone.url}/v1/sessions/${sessions.at(-1).id}/text`)
+  assert.equal(printed, await native.text())
 })

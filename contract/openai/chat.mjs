@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import OpenAI, { APIError } from 'openai'
-import { chance, seed, text } from './chance.mjs'
-import { Cutter } from './cutter.mjs'
-import { isLost, openai } from './openai.mjs'
-import { chunk, END, finish, paced, pieces, Provider, RESET, used } from './provider.mjs'
-import { Relay } from './relay.mjs'
-import { follow, Transcript } from './transcript.mjs'
+import { chance, seed, text } from '../chance.mjs'
+import { Cutter } from '../cutter.mjs'
+import { isLost, openai } from './sdk.mjs'
+import { chunk, END, finish, paced, pieces, Provider, RESET, used } from '../provider.mjs'
+import { Relay } from '../relay.mjs'
+import { follow, Transcript } from '../transcript.mjs'
 
 const options = { timeout: 30_000 }
 

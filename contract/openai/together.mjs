@@ -8,12 +8,12 @@ import { after, test } from 'node:test'
 import { promisify } from 'node:util'
 import { WorkflowChatTransport } from '@ai-sdk/workflow/client'
 import { DefaultChatTransport, readUIMessageStream } from 'ai'
-import { chance, seed, text } from './chance.mjs'
-import { Cutter } from './cutter.mjs'
-import { isWhole, openai, read, textOf } from './openai.mjs'
-import { finish, paced, pieces, Provider, used } from './provider.mjs'
-import { Relay } from './relay.mjs'
-import { follow, Transcript } from './transcript.mjs'
+import { chance, seed, text } from '../chance.mjs'
+import { Cutter } from '../cutter.mjs'
+import { isWhole, openai, read, textOf } from './sdk.mjs'
+import { finish, paced, pieces, Provider, used } from '../provider.mjs'
+import { Relay } from '../relay.mjs'
+import { follow, Transcript } from '../transcript.mjs'
 
 const options = { timeout: 30_000 }
 
