@@ -302,3 +302,60 @@ func TestDialectsRefuse(t *testing.T) {
 		}
 	}
 }
+
+// Details of translations that no other test shows.
+func TestDialectsDetails(t *testing.T) {
+	const user, call = `[{"role":"user","content":"Hi"}]`, `"tools":[{"type":"function","function":{"name":"f"}}]`
+	chat, responses := session.DialectChat, session.DialectResponses
+	for _, test := range []struct {
+		dialect              session.Dialect
+		model                string
+		messages, parameters string
+		want                 string // parts of the body, apart from each other
+	}{
+		{chat, "responses/m", `[{"role":"user","content":[{"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,aGk="}},{"type":"image_url","image_url":"https://a.test/x.png"}]}]`, ``,
+			`{"file_data":"data:application/pdf;base64,aGk=","filename":"a.pdf","type":"input_file"} {"image_url":"https://a.test/x.png","type":"input_image"}`},
+		{chat, "responses/m", user, `{"tool_choice":"auto","parallel_tool_calls":false,"tools":[]}`, `{"input":[{"content":"Hi","role":"user"}],"model":"m","stream":true}`},
+		{chat, "responses/m", user, `{"response_format":{"type":"text"},"verbosity":"low"}`, `"text":{"format":{"type":"text"},"verbosity":"low"}`},
+		{chat, "responses/m", user, `{"reasoning_effort":"high","tool_choice":"none",` + call + `}`, `"reasoning":{"effort":"high"} "tool_choice":"none"`},
+		{chat, "anthropic/m", `[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://a.test/x.png"}},{"type":"text","text":""}]}]`, ``,
+			`"content":[{"source":{"type":"url","url":"https://a.test/x.png"},"type":"image"}]`},
+		{chat, "anthropic/m", user, `{"tool_choice":"none","parallel_tool_calls":false,` + call + `}`, `"tool_choice":{"type":"none"}`},
+		{chat, "anthropic/m", user, `{"parallel_tool_calls":false,` + call + `}`, `"tool_choice":{"disable_parallel_tool_use":true,"type":"auto"}`},
+		{chat, "anthropic/m", user, `{"parallel_tool_calls":true,"stop":"x","temperature":1,"top_k":3,"response_format":{"type":"text"},"reasoning_effort":"none",` + call + `}`,
+			`{"max_tokens":8192,"messages":[{"content":"Hi","role":"user"}],"model":"m","stop_sequences":["x"],"stream":true,"temperature":1,"tools":[{"input_schema":{"properties":{},"type":"object"},"name":"f"}],"top_k":3}`},
+		{chat, "anthropic/claude-opus-4-6", user, `{"reasoning_effort":"xhigh","stop":["x","y"]}`, `"output_config":{"effort":"max"} "stop_sequences":["x","y"] "thinking":{"type":"adaptive"}`},
+		{chat, "ollama/m", user, `{"response_format":{"type":"json_object"},"reasoning_effort":"none","top_k":3}`, `"format":"json" "options":{"top_k":3} "think":false`},
+		{chat, "ollama/m", user, `{"tool_choice":"none",` + call + `}`, `{"messages":[{"content":"Hi","role":"user"}],"model":"m","stream":true}`},
+		{responses, "chat/gpt-5-mini", user, `{"max_output_tokens":5}`, `"max_completion_tokens":5`},
+		{responses, "chat/openai/o3", user, `{"max_output_tokens":5}`, `"max_completion_tokens":5`},
+		{responses, "chat/gpt-4.1", user, `{"max_output_tokens":5}`, `"max_tokens":5`},
+		{responses, "anthropic/gpt-5", user, `{"max_output_tokens":5}`, `"max_tokens":5`},
+		{responses, "chat/m", user, `{"tools":[{"type":"function","name":"f","parameters":{},"description":null}],"tool_choice":{"type":"function","name":"f"}}`,
+			`"tool_choice":{"function":{"name":"f"},"type":"function"} "tools":[{"function":{"name":"f","parameters":{}},"type":"function"}]`},
+		{responses, "chat/m", user, `{"text":{"format":{"type":"text"},"verbosity":"low"},"reasoning":{"effort":null,"summary":"auto"},"instructions":""}`,
+			`"messages":[{"content":"Hi","role":"user"}] "response_format":{"type":"text"} "verbosity":"low"`},
+		{responses, "chat/m", `[{"role":"user","content":[{"type":"input_text","text":"a"},{"type":"input_text","text":"b"},{"type":"input_file","file_id":"f","filename":null}]},
+			{"type":"message","role":"assistant","content":[{"type":"refusal","refusal":"No."}]},{"type":"message","role":"assistant","content":[]},
+			{"type":"function_call","call_id":"x","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"x","output":""}]`, ``,
+			`{"content":[{"text":"a","type":"text"},{"text":"b","type":"text"},{"file":{"file_id":"f"},"type":"file"}],"role":"user"} {"content":"No.","role":"assistant","tool_calls": "content":"","role":"tool"`},
+		{responses, "anthropic/m", `[{"role":"user","content":"Hi"},{"type":"function_call","call_id":"x","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"x","output":[{"type":"input_image","image_url":"https://a.test/x.png"}]}]`, ``,
+			`{"content":[{"id":"x","input":{},"name":"f","type":"tool_use"}],"role":"assistant"} {"content":[{"source":{"type":"url","url":"https://a.test/x.png"},"type":"image"}],"tool_use_id":"x","type":"tool_result"}`},
+	} {
+		t.Run(string(test.dialect)+" to "+test.model, func(t *testing.T) {
+			p, _, _ := strings.Cut(test.model, "/")
+			spec := asked(test.dialect, test.messages, test.parameters)
+			spec.Model = "p" + strings.TrimPrefix(test.model, p)
+			got, err := ask(t, upstream.Config{Protocol: upstream.Protocol(p)}, spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = compact(t, got)
+			for part := range strings.FieldsSeq(test.want) {
+				if !strings.Contains(got, part) {
+					t.Errorf("body %s\nwithout %s", got, part)
+				}
+			}
+		})
+	}
+}
