@@ -28,6 +28,10 @@ var (
 	ownUsage  = []string{"prompt_tokens", "completion_tokens", "total_tokens", "source"}
 )
 
+// inPieces are members of objects in a delta, a function_call or audio, whose
+// text comes in pieces.
+var inPieces = map[string]bool{"arguments": true, "transcript": true, "data": true}
+
 // take adds a provider's frame. What is of another protocol, or cannot be read,
 // is nothing.
 func (p *chatProvider) take(f session.Frame) {
@@ -112,10 +116,6 @@ func (m *members) add(name string, value json.RawMessage, depth int) {
 	}
 	g.add(value, depth)
 }
-
-// inPieces are members of objects in a delta, a function_call or audio, whose
-// text comes in pieces.
-var inPieces = map[string]bool{"arguments": true, "transcript": true, "data": true}
 
 // appendMembers appends them in the order of their names, which is the same
 // each time, with a comma before the first if there is something before it.

@@ -14,6 +14,7 @@ import (
 	"tokenrelay/server"
 	"tokenrelay/session"
 	"tokenrelay/session/upstream"
+	"tokenrelay/session/upstream/upstreamtest"
 )
 
 // sessionOf is the id of the session that an answer names.
@@ -238,6 +239,34 @@ func TestChatParameters(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What a provider that speaks chat completions sends of its own comes back, as
+// it does without the relay; of one that speaks another protocol there is none.
+func TestChatProvidersOwnFields(t *testing.T) {
+	for protocol, want := range map[upstream.Protocol]int{upstream.Chat: 1, upstream.Anthropic: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			b := startUpstreamRelay(t, options{}, upstream.Config{Protocol: protocol})
+			answer := tokens(3)
+			answer.Extra = upstreamtest.Extra{Chunk: `"system_fingerprint":"fp"`, Choice: `"logprobs":{"content":[7]}`, Delta: `"annotations":["a"]`, Usage: `"cost":0.5`}
+			b.provider.Script("tides", answer)
+			a := b.ask("POST", "/v1/chat/completions", completion("m", streamed+withUsage))
+			chunks := canonical(t, a.Body)
+			for sent, n := range map[string]int{
+				`,"system_fingerprint":"fp","choices":`: 5, `"annotations":["a"]},"finish_reason":null,"logprobs":{"content":[7]}}]}`: 3, `"cost":0.5}}`: 1,
+			} {
+				if got := strings.Count(chunks, sent); got != n*want {
+					t.Errorf("%s: %s is there %d times, want %d, in %s", protocol, sent, got, n*want, chunks)
+				}
+			}
+			_, whole := b.do("GET", "/v1/chat/completions/"+sessionOf(a), "")
+			for _, sent := range []string{`,"system_fingerprint":"fp","choices":`, `"annotations":["a","a","a"]},`, `"logprobs":{"content":[7,7,7]}}]`, `"cost":0.5}}`} {
+				if got := strings.Count(whole, sent); got != want {
+					t.Errorf("%s: %s is there %d times, want %d, in %s", protocol, sent, got, want, whole)
+				}
+			}
+		})
+	}
 }
 
 // Deleting is final, and answered as OpenAI does.
