@@ -4,6 +4,7 @@ import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { after, test } from 'node:test'
 import { chance, text } from './chance.mjs'
+import { pieces, Provider, RESET } from './provider.mjs'
 import { Relay, needs } from './relay.mjs'
 
 const relay = await Relay.start()
@@ -199,4 +200,21 @@ test('a line that the relay breaks off is not a clean end', options, async (t) =
   await relay.stop()
   const [code] = await closed
   assert.ok(code === 18 || code === 56, `exit code of curl = ${code}, want 18 (partial file) or 56 (reset)`)
+})
+
+test('an upstream that breaks off is an event, and a clean end of the line', options, async (t) => {
+  if (!needs(t, 'curl')) return
+  const want = text(200, chance(12))
+  const provider = await Provider.start({
+    *broken() {
+      yield* pieces(want, chance(13))
+      yield RESET
+    },
+  })
+  t.after(() => provider.close())
+  const relay = await Relay.start('--upstream', `name=own,base_url=${provider.url}/v1`)
+  t.after(() => relay.stop())
+  const { events_url } = await relay.create({ source: { type: 'upstream', model: 'own/broken', messages: [{ role: 'user', content: 'x' }] }, unit: 'rune' })
+  const all = eventsOf(withoutRetry(await curl('-N', relay.url + events_url)))
+  assert.match(all.at(-1).toString(), /\nevent: failed\ndata: \{.*"code":"upstream_truncated"/)
 })
