@@ -54,6 +54,23 @@ func TestGoldenResponses(t *testing.T) {
 	}
 }
 
+// Of a session that another protocol made it shows what it has events for: the
+// text goes on over pauses and over events of clients.
+func TestGoldenResponseOfPush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		path := r.create(`{"source":{"type":"push"},"unit":"word"}`)
+		r.do("POST", path+"/append", `{"text":"one "}`)
+		r.do("POST", path+"/append", `{"event":"message","data":{"sender":"ann"}}`)
+		r.do("POST", path+"/pause", "")
+		r.do("POST", path+"/resume", "")
+		r.do("POST", path+"/append", `{"text":"two"}`)
+		r.do("POST", path+"/finish", "")
+		id := strings.TrimPrefix(path, "/v1/sessions/")
+		golden(t, "responses-pushed", strings.ReplaceAll(canonical(t, r.ask("GET", responseStream(id), "").Body), id, "ID"))
+	})
+}
+
 // An event of text costs no memory of its own.
 func TestResponseAllocations(t *testing.T) {
 	if got := server.ResponseAllocations(); got > 0 {
