@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"bytes"
 	"context"
 	"io"
@@ -143,11 +144,20 @@ func TestEveryOption(t *testing.T) {
 		if a, b := field(byEnv), field(byFile); !reflect.DeepEqual(a, b) || reflect.DeepEqual(a, field(c)) {
 			t.Errorf("--%s: %v by variable, %v by file, %v by default", flag.Name, a, b, field(c))
 		}
-		if kind := flag.Target.Kind(); (kind == reflect.Int || kind == reflect.Int64) && flag.Name != "log-level" && flag.Name != "upstream-retries" {
+		if kind := flag.Target.Kind(); (kind == reflect.Int || kind == reflect.Int64) && flag.Name != "log-level" && flag.Name != "upstream-retries" && flag.Name != "chat-replay" {
 			_, err := configure(t, []string{"serve", "--" + flag.Name + "=0"}, nil, "")
 			if want := "--" + flag.Name + " must be more than 0"; err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("--%s=0: error %v, want %s", flag.Name, err, want)
 			}
+		}
+	}
+}
+
+func TestChatReplay(t *testing.T) {
+	for value, want := range map[string]string{"0": "", "1ns": "", "-1s": "--chat-replay must be 0 or more"} {
+		_, err := configure(t, []string{"serve", "--chat-replay=" + value}, nil, "")
+		if got := fmt.Sprint(err); (err == nil) != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("--chat-replay=%s: %v, want %q", value, err, want)
 		}
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"tokenrelay/session"
 )
 
@@ -43,7 +41,7 @@ func decodeUI(body []byte) (r uiRequest, err error) {
 		return r, err
 	}
 	r.dialect, r.streams = session.DialectChat, true
-	var messages []jsontext.Value
+	var messages []json.RawMessage
 	err = cmp.Or(f.take("id", &r.chat), f.take("model", &r.model), f.take("tokenrelay", &r.extension), f.take("messages", &messages))
 	if err != nil {
 		return r, err
@@ -70,9 +68,9 @@ func decodeUI(body []byte) (r uiRequest, err error) {
 // A uiMessage is a message of the AI SDK's user interfaces. It may have any
 // other fields.
 type uiMessage struct {
-	ID    string           `json:"id"`
-	Role  string           `json:"role"`
-	Parts []jsontext.Value `json:"parts"`
+	ID    string            `json:"id"`
+	Role  string            `json:"role"`
+	Parts []json.RawMessage `json:"parts"`
 }
 
 // A uiPart is any part of one.
@@ -128,7 +126,7 @@ type chatFunction struct {
 
 // converted makes messages of chat completions of the AI SDK's, and notes what
 // else they say of the question.
-func (r *uiRequest) converted(messages []jsontext.Value) (json.RawMessage, error) {
+func (r *uiRequest) converted(messages []json.RawMessage) (json.RawMessage, error) {
 	if messages == nil {
 		return nil, &session.InvalidError{Field: "messages", Reason: "must be an array of the AI SDK's UI messages"}
 	}
@@ -173,7 +171,7 @@ func (r *uiRequest) converted(messages []jsontext.Value) (json.RawMessage, error
 }
 
 // uiParts reads the parts of a message.
-func uiParts(at string, raw []jsontext.Value) ([]uiPart, error) {
+func uiParts(at string, raw []json.RawMessage) ([]uiPart, error) {
 	parts := make([]uiPart, len(raw))
 	for i, r := range raw {
 		p, at := &parts[i], fmt.Sprintf("%s.parts.%d", at, i)
