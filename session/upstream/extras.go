@@ -38,49 +38,94 @@ type extra struct {
 	Usage    json.RawMessage `json:"usage,omitempty"`
 }
 
-// extra takes what a chunk has beside the text. It comes before the text of the
-// same chunk.
+// extra takes what a chunk, which is JSON, has beside the text. It comes before
+// the text of the same chunk.
 func (d *decoder) extra(data string) {
 	if d.extras == nil {
 		return
 	}
-	chunk := fieldsOf(json.RawMessage(data))
-	var choices [maxChoices]json.RawMessage
-	json.Unmarshal(chunk["choices"], &choices) // none, if it fails
-	if usage := chunk["usage"]; len(fieldsOf(usage).without(usageKnown)) > 0 {
-		d.extras.usage = usage
+	var own fields
+	var choices []byte
+	for name, value := range members([]byte(data)) {
+		switch string(name) {
+		case "choices":
+			choices = value
+		case "usage":
+			if len(others(value, usageKnown)) > 0 {
+				d.extras.usage = value
+			}
+		default:
+			if !slices.Contains(chunkKnown, string(name)) && d.extras.changed(name, value) {
+				own = own.with(name, value)
+			}
+		}
 	}
-	d.tell(extra{Fields: d.extras.changed(chunk.without(chunkKnown))})
-	for _, raw := range choices {
-		choice := fieldsOf(raw)
-		if index, there := choice["index"]; choice == nil || there && string(index) != "0" {
-			continue
+	d.tell(extra{Fields: own})
+	n := 0
+	for choice := range elements(choices) {
+		if n++; n > maxChoices || d.extraOfChoice(choice) {
+			break
 		}
-		delta := fieldsOf(choice["delta"]).without(deltaKnown)
-		choice = choice.without(choiceKnown)
-		if len(delta) > 0 {
-			d.begun = true // it is part of the answer
-			choice["delta"] = jsonOf(delta)
-		}
-		d.tell(extra{Choice: choice})
-		break
 	}
 }
 
-// changed returns those of f that are new or have another value.
-func (x *extras) changed(f fields) fields {
-	for name, value := range f {
-		last, there := x.told[name]
-		if there && last == string(value) || !there && len(x.told) == maxExtras || len(value) > session.MaxFrame {
-			delete(f, name)
-			continue
+// extraOfChoice reports whether it is the choice that is read.
+func (d *decoder) extraOfChoice(choice []byte) bool {
+	var delta fields
+	for name, value := range members(choice) {
+		switch string(name) {
+		case "index":
+			if string(value) != "0" && given(value) {
+				return false
+			}
+		case "delta":
+			delta = others(value, deltaKnown)
 		}
-		if x.told == nil {
-			x.told = make(map[string]string)
-		}
-		x.told[name] = string(value)
 	}
+	own := others(choice, choiceKnown)
+	if len(delta) > 0 {
+		d.begun = true // it is part of the answer
+		own = own.with([]byte("delta"), jsonOf(delta))
+	}
+	d.tell(extra{Choice: own})
+	return true
+}
+
+// others returns the fields of an object that have a value, beside those that
+// are known.
+func others(object []byte, known []string) (own fields) {
+	for name, value := range members(object) {
+		if given(value) && !slices.Contains(known, string(name)) {
+			own = own.with(name, value)
+		}
+	}
+	return own
+}
+
+// with returns f, which may be nil, with a field whose name stands in JSON as
+// it is given.
+func (f fields) with(name []byte, value json.RawMessage) fields {
+	if f == nil {
+		f = make(fields)
+	}
+	var plain string
+	json.Unmarshal(slices.Concat([]byte{'"'}, name, []byte{'"'}), &plain)
+	f[plain] = value
 	return f
+}
+
+// changed reports whether the field of a chunk is new or has another value, and
+// can be told.
+func (x *extras) changed(name []byte, value json.RawMessage) bool {
+	last, there := x.told[string(name)]
+	if !given(value) || there && last == string(value) || !there && len(x.told) == maxExtras || len(name)+len(value) > session.MaxFrame {
+		return false
+	}
+	if x.told == nil {
+		x.told = make(map[string]string)
+	}
+	x.told[string(name)] = string(value)
+	return true
 }
 
 // tellUsage is for when the answer is at its end.
