@@ -58,7 +58,7 @@ func TestGoldenUI(t *testing.T) {
 }
 
 func TestUIAllocations(t *testing.T) {
-	if got, most := server.UIAllocations(), 2.0; got > most {
+	if got, most := server.UIAllocations(), 0.0; got > most {
 		t.Errorf("a chunk of text takes %v allocations, want %v at most", got, most)
 	}
 }

@@ -195,6 +195,10 @@ test('a relay that is killed and started again, in the middle', options, async (
   isAnswered(chat, await textOf(relay.url, transport.run))
   assert.equal((await relay.session(transport.run)).state, 'done')
   assert.deepEqual([page.status, page.messages.length, said(page)], ['ready', 1, hard])
+  await relay.restart()
+  const late = chatOf(over(relay.url), { id: chat.id, messages: chat.messages.slice(0, 1) })
+  await late.resumeStream() // by the id of the chat, when it has ended
+  assert.deepEqual(late.messages[1], chat.messages[1])
   assert.ok(transport.asked.length >= 3, `asked ${transport.asked.length} times`)
 })
 
