@@ -285,7 +285,7 @@ func renderOpenAI(c *gin.Context, p problem) {
 	if !p.passes() {
 		c.Header("X-Should-Retry", "false")
 	}
-	e := openAIError{Message: foreign(p.Detail), Type: "invalid_request_error", Code: p.Code}
+	e := openAIError{Message: foreign(p.Detail), Type: "invalid_request_error", Code: p.foreignCode()}
 	switch {
 	case p.Status == http.StatusTooManyRequests:
 		e.Type = "rate_limit_error"
@@ -304,6 +304,15 @@ func renderOpenAI(c *gin.Context, p problem) {
 	c.Data(p.Status, "application/json", append(appendJSON(nil, body), '\n'))
 }
 
+// foreignCode is the code for a client of another protocol. A parameter that its
+// model's provider cannot be asked for is none of its mistakes.
+func (p problem) foreignCode() code {
+	if strings.HasPrefix(p.Field, "source.parameters.") {
+		return codeUnsupported
+	}
+	return p.Code
+}
+
 // foreign is a field's name, or what is said about it, in words of clients that
 // know nothing of sources.
 func foreign(words string) string {
@@ -316,6 +325,6 @@ func foreign(words string) string {
 
 // renderText answers with a sentence: the AI SDK shows the body as it is.
 func renderText(c *gin.Context, p problem) {
-	c.Header("X-Error-Code", string(p.Code))
+	c.Header("X-Error-Code", string(p.foreignCode()))
 	c.Data(p.Status, "text/plain; charset=utf-8", []byte(foreign(p.Detail)))
 }

@@ -119,7 +119,7 @@ func (q question) translated(p Protocol) (question, error) {
 		q.messages, err = chatMessages(q.messages)
 	case session.DialectResponses:
 		if q.messages, err = chatOfItems(q.messages); err == nil {
-			err = q.apply(responsesToChat, Chat, nameOf)
+			err = q.apply(responsesToChat, p, nameOf)
 		}
 		nameOf = responsesName
 	default:
