@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -21,9 +22,9 @@ import (
 
 // newOpenAI is the SDK as it comes, asking the relay at an address. It does not
 // ask again by itself, so that a test sees each connection that is lost.
-func newOpenAI(url string, options ...option.RequestOption) openai.Client {
+func newOpenAI(address string, options ...option.RequestOption) openai.Client {
 	return openai.NewClient(append([]option.RequestOption{
-		option.WithBaseURL(url + "/v1"), option.WithAPIKey("none is needed"), option.WithHTTPClient(http1), option.WithMaxRetries(0),
+		option.WithBaseURL(address + "/v1"), option.WithAPIKey("none is needed"), option.WithHTTPClient(http1), option.WithMaxRetries(0),
 	}, options...)...)
 }
 
@@ -83,12 +84,11 @@ func (r *response) text() string {
 	return text.String()
 }
 
-// isLost reports whether an error is that of a connection, not one that the
-// relay has told.
+// isLost reports whether an error is that of a connection: the head did not
+// come, or not whole, or what follows broke off.
 func isLost(err error) bool {
-	_, told := errors.AsType[*openai.Error](err)
-	_, streamed := errors.AsType[*ssestream.StreamError](err)
-	return err != nil && !told && !streamed
+	_, head := errors.AsType[*url.Error](err)
+	return head && !errors.Is(err, context.DeadlineExceeded) || isBroken(err)
 }
 
 // resume reads a response to its end with GetStreaming and starting_after, and

@@ -134,34 +134,38 @@ test('the SDK asks again by itself when the head is lost, and keeps the cursor',
 })
 
 // It asks for the whole stream and leaves out what it has had, so a cut costs
-// it all: the first ones fall anywhere in the stream.
-test('helper: stream with starting_after over 20 cuts, then finalResponse', options, async (t) => {
-  const { id } = await client.responses.create({ model: 'own/short', input: 'x' })
-  const whole = []
-  await read(whole, () => client.responses.retrieve(id, { stream: true }))
-  const size = JSON.stringify(whole).length
-  const cutter = await cut(t, { cuts: 20, place: (random) => random(400, size), salt: 113 })
-  const lossy = openai(cutter.url)
-  const seen = []
-  let final
-  let lost = 0
-  while (final === undefined) {
-    const stream = lossy.responses.stream({ response_id: id, ...(seen.length && { starting_after: seen.at(-1).sequence_number }) })
-    stream.on('event', (event) => seen.push(event))
-    try {
-      final = await stream.finalResponse()
-    } catch (error) {
-      if (!isLost(error)) throw error
-      lost++
+// it all: they fall anywhere in the stream, the first one behind its beginning.
+for (const what of ['running', 'ended']) {
+  test(`helper: stream with starting_after over 20 cuts of a response that ${what === 'ended' ? 'has ended' : 'runs'}, then finalResponse`, options, async (t) => {
+    const { id } = await client.responses.create({ model: 'own/short', input: 'x' })
+    const whole = []
+    await read(whole, () => client.responses.retrieve(id, { stream: true }))
+    const size = JSON.stringify(whole).length
+    const cutter = await cut(t, { cuts: 20, place: (random, n) => random(n ? 400 : 4000, size), salt: 113 + Number(what === 'running') * 10 })
+    const lossy = openai(cutter.url)
+    const seen = []
+    let open = () => lossy.responses.stream(what === 'ended' ? { response_id: id } : { model: 'own/short', input: 'x', background: true })
+    let final
+    let lost = 0
+    while (final === undefined) {
+      const stream = open()
+      stream.on('event', (event) => seen.push(event))
+      try {
+        final = await stream.finalResponse()
+      } catch (error) {
+        if (!isLost(error)) throw error
+        lost++
+        open = () => lossy.responses.stream({ response_id: seen[0].response.id, starting_after: seen.at(-1).sequence_number })
+      }
     }
-  }
-  t.diagnostic(`${lost} streams lost, ${seen.length} events`)
-  assert.ok(lost >= 10, `streams lost = ${lost}, want at least 10`)
-  assert.deepEqual(seen.map((e) => e.sequence_number), [...whole.keys()])
-  assert.equal(textOf(seen), short)
-  assert.deepEqual([final.output_text, final.status, final.id], [short, 'completed', id])
-  for (const { url } of lossy.sent) assert.equal(url.search, '?stream=true')
-})
+    t.diagnostic(`${lost} streams lost, ${seen.length} events`)
+    assert.ok(lost >= 10, `streams lost = ${lost}, want at least 10`)
+    assert.deepEqual(seen.map((e) => e.sequence_number), [...seen.keys()])
+    assert.equal(textOf(seen), short)
+    assert.deepEqual([final.output_text, final.status, final.id], [short, 'completed', seen[0].response.id])
+    for (const { url } of lossy.sent.slice(1)) assert.equal(url.search, '?stream=true')
+  })
+}
 
 test('helper: create and follow', options, async () => {
   const stream = client.responses.stream({ model: 'own/short', input: [{ role: 'user', content: 'x' }] })
