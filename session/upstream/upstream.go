@@ -150,7 +150,8 @@ func (s *Set) Models() []string {
 
 // Open makes the source for the model of spec: "provider/model", or the bare
 // name of a model that exactly one provider lists, or any name if there is only
-// one provider. Each source is for one session.
+// one provider. Each source is for one session. What the provider cannot be
+// asked for, in whosever words it is given, is a *session.InvalidError.
 func (s *Set) Open(spec session.SourceSpec) (session.Source, error) {
 	if len(s.providers) == 0 {
 		return nil, &session.InvalidError{Field: "source.type", Reason: "this relay has no upstream: start it with --upstream"}
