@@ -61,6 +61,7 @@ type serveCommand struct {
 	Retry        time.Duration `default:"1s" group:"Connections" help:"How long EventSource is told to wait before it reconnects."`
 	WriteTimeout time.Duration `default:"30s" group:"Connections" help:"How long one write to a reader may take before the reader is given up."`
 	SocketBuffer byteSize      `default:"64KiB" group:"Connections" help:"How much of a stream the kernel may hold for one reader, in bytes."`
+	MaxProjected byteSize      `default:"256MiB" group:"Connections" help:"How much of their texts the readers of other protocols than the native one keep together, in bytes, since those protocols repeat a text where it ends. Beyond it readers are refused, or reset and come back."`
 	Drain        time.Duration `default:"10s" group:"Connections" help:"How long streams may go on once the server is told to end; a second signal ends it at once."`
 	AllowHost    []string      `placeholder:"NAME" group:"Connections" help:"Name under which the relay may be addressed, beside localhost and IP addresses; * for any, which is the default when it listens beyond loopback."`
 	AllowOrigin  []string      `placeholder:"URL" group:"Connections" help:"Origin other than the relay's own whose pages may use the API, such as https://app.example.com."`
@@ -83,7 +84,7 @@ func (c *serveCommand) Validate() error {
 		{"max-session-bytes", int64(c.MaxSessionBytes)}, {"max-total-bytes", int64(c.MaxTotalBytes)}, {"max-hold", int64(c.MaxHold)}, {"max-total-hold", int64(c.MaxTotalHold)}, {"max-log", int64(c.MaxLog)},
 		{"on-no-reader-after", int64(c.OnNoReaderAfter)}, {"max-unread", int64(c.MaxUnread)}, {"max-unread-time", int64(c.MaxUnreadTime)}, {"max-idle", int64(c.MaxIdle)},
 		{"max-body", int64(c.MaxBody)}, {"keep-alive", int64(c.KeepAlive)}, {"retry", int64(c.Retry)},
-		{"write-timeout", int64(c.WriteTimeout)}, {"socket-buffer", int64(c.SocketBuffer)}, {"drain", int64(c.Drain)},
+		{"write-timeout", int64(c.WriteTimeout)}, {"socket-buffer", int64(c.SocketBuffer)}, {"max-projected", int64(c.MaxProjected)}, {"drain", int64(c.Drain)},
 		{"upstream-connect", int64(c.UpstreamConnect)}, {"upstream-header", int64(c.UpstreamHeader)}, {"upstream-first-token", int64(c.UpstreamFirstToken)},
 		{"upstream-idle", int64(c.UpstreamIdle)}, {"upstream-total", int64(c.UpstreamTotal)}, {"upstream-max-bytes", int64(c.UpstreamMaxBytes)},
 	} {
@@ -178,6 +179,7 @@ func (c *serveCommand) serve(ctx context.Context, logger *slog.Logger, upstreams
 		Drain:        c.Drain,
 		MaxBody:      int64(c.MaxBody),
 		SocketBuffer: int(c.SocketBuffer),
+		MaxProjected: int64(c.MaxProjected),
 		ChatModel:    c.ChatModel,
 		ChatReplay:   cmp.Or(c.ChatReplay, -1), // 0 would be the default
 		AllowHosts:   c.hosts(listener.Addr()),
