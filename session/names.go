@@ -43,23 +43,33 @@ func (m *Manager) named(ctx context.Context, who Principal, names Names, spec fu
 		return nil, false, err
 	}
 	defer leave()
-	for {
-		key := Alias{Name: aliasOf(names.Key)}
-		s, err = m.Resolve(ctx, who, key.Name)
-		_, key.Moves = errors.AsType[*GoneError](err) // which may still be bound
-		switch {
-		case err == nil:
-			return s.repeated(names)
-		case !key.Moves && !errors.Is(err, ErrNotFound):
-			return nil, false, err
-		}
-		s, err = m.makeNamed(ctx, who, names, spec, append(aliases, key))
-		if _, bound := errors.AsType[*BoundError](err); !bound {
-			return s, false, err
-		}
-		// Another relay has used the key meanwhile, or a creation that nobody
-		// waited for any more.
+	key := Alias{Name: aliasOf(names.Key)}
+	s, err = m.Resolve(ctx, who, key.Name)
+	if !isNone(err) {
+		return s.repeated(names, err)
 	}
+	_, key.Moves = errors.AsType[*GoneError](err) // which may still be bound
+	s, err = m.makeNamed(ctx, who, names, spec, append(aliases, key))
+	bound, ok := errors.AsType[*BoundError](err)
+	if !ok {
+		return s, false, err
+	}
+	// Another relay has used the key meanwhile, or a creation that nobody waited
+	// for any more.
+	s, err = m.Get(ctx, who, bound.ID)
+	if !isNone(err) {
+		return s.repeated(names, err)
+	}
+	key.Moves = true
+	s, err = m.makeNamed(ctx, who, names, spec, append(aliases, key))
+	return s, false, err
+}
+
+// isNone reports whether an error of Get says that there is no such session, be
+// it not any more.
+func isNone(err error) bool {
+	_, gone := errors.AsType[*GoneError](err)
+	return gone || errors.Is(err, ErrNotFound)
 }
 
 func (m *Manager) makeNamed(ctx context.Context, who Principal, names Names, spec func() (Spec, error), aliases []Alias) (*Session, error) {
@@ -71,9 +81,12 @@ func (m *Manager) makeNamed(ctx context.Context, who Principal, names Names, spe
 	return m.newSession(ctx, who, made, aliases)
 }
 
-// repeated is what a creation finds whose key has made s.
-func (s *Session) repeated(names Names) (*Session, bool, error) {
-	if s.info.Spec.Digest != names.Digest {
+// repeated is what a creation finds whose key has made s, or err.
+func (s *Session) repeated(names Names, err error) (*Session, bool, error) {
+	switch {
+	case err != nil:
+		return nil, false, err
+	case s.info.Spec.Digest != names.Digest:
 		return nil, false, ErrKeyReused
 	}
 	return s, true, nil

@@ -268,6 +268,53 @@ func TestKeyOfAnotherProcess(t *testing.T) {
 	})
 }
 
+// A disagreeingStore finds no alias, though it refuses to bind it anew.
+type disagreeingStore struct {
+	session.Store
+	creates int // creations that came since it disagrees; negative while it does not
+}
+
+func (st *disagreeingStore) Resolve(ctx context.Context, who session.Principal, name string) (session.ID, error) {
+	if st.creates < 0 {
+		return st.Store.Resolve(ctx, who, name)
+	}
+	return session.ID{}, session.ErrNotFound
+}
+
+func (st *disagreeingStore) Create(ctx context.Context, r session.Record, first session.Wire, aliases ...session.Alias) (session.Token, error) {
+	if st.creates >= 0 {
+		st.creates++
+	}
+	if st.creates > 10 {
+		return 0, errors.New("it is asked again and again")
+	}
+	return st.Store.Create(ctx, r, first, aliases...)
+}
+
+// What a key is bound to is told by the refusal to bind it.
+func TestKeyIsBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &disagreeingStore{Store: memstore.New(), creates: -1}
+		m := startOn(t, st, session.Options{})
+		spec := session.Spec{Source: text("x"), Retain: 10 * time.Second}
+		first, _, err := m.CreateNamed(t.Context(), me, spec, key1)
+		must(t, err)
+		readAll(t, first, 0)
+		st.creates = 0
+		if s, again, err := m.CreateNamed(t.Context(), me, spec, key1); err != nil || !again || s.Info().ID != first.Info().ID || st.creates != 1 {
+			t.Errorf("while it is kept: again %t, %v, %d creations; want the session after one", again, err, st.creates)
+		}
+		if _, _, err := m.CreateNamed(t.Context(), me, spec, session.Names{Key: "k1", Digest: "d2"}); !errors.Is(err, session.ErrKeyReused) {
+			t.Errorf("with another digest: %v, want ErrKeyReused", err)
+		}
+		time.Sleep(10*time.Second + time.Millisecond) // expired, before the sweep
+		st.creates = 0
+		if s, again, err := m.CreateNamed(t.Context(), me, spec, key1); err != nil || again || s.Info().ID == first.Info().ID || st.creates != 2 {
+			t.Errorf("once it is gone: again %t, %v, %d creations; want a new one after two", again, err, st.creates)
+		}
+	})
+}
+
 func TestAliasMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := start(t, session.Options{Upstreams: newModel(3, time.Second)})
