@@ -111,7 +111,9 @@ func (s *Server) renderCompletion(c *gin.Context, found *session.Session) error 
 	}
 	defer s.projected.take(-size)
 	body, err := whole.render()
-	if err != nil {
+	if failure, ok := errors.AsType[*session.Failure](err); ok {
+		return brokenAnswer(c, found, failure)
+	} else if err != nil {
 		return err
 	}
 	// The answer may have taken all the time there was.

@@ -60,6 +60,13 @@ const (
 	codeInternal    code = "internal_error"
 )
 
+// Codes of failures of an upstream whose answer says what the client is to do.
+const (
+	codeRefused code = "upstream_refused"
+	codeLimited code = "upstream_rate_limited"
+	codeBusy    code = "upstream_overloaded"
+)
+
 // statuses is the only place that knows status codes of errors.
 var statuses = map[code]int{
 	codeJSON:        http.StatusBadRequest,
@@ -136,6 +143,39 @@ func unsupported(field, why string) error {
 // shown in a way that this one does not know.
 var errLaterProjection = &requestError{codeLater, "a later version of the relay made this session: only its native protocol is shown by this one"}
 
+// A brokenError is how an answer broke off that a client waited for as a whole.
+type brokenError struct {
+	failure *session.Failure
+	// again says that nothing has come and been paid for, and that the request,
+	// once more, would be asked once more.
+	again bool
+}
+
+// brokenAnswer returns it for the answer to c, whose session has ended so.
+func brokenAnswer(c *gin.Context, found *session.Session, failure *session.Failure) error {
+	create := c.Request.Method == http.MethodPost && c.Request.Header["Idempotency-Key"] == nil
+	return &brokenError{failure, create && found.Status().FirstText.IsZero()}
+}
+
+func (e *brokenError) Error() string { return e.failure.Error() }
+
+func (e *brokenError) Unwrap() error { return e.failure }
+
+// status tells clients that know nothing but the status whether to repeat the
+// request: they do at 429 and 5xx. It is 400 where the provider would refuse it
+// again.
+func (e *brokenError) status() int {
+	switch code := code(e.failure.Code); {
+	case code == codeRefused:
+		return http.StatusBadRequest
+	case code == codeLimited && e.again:
+		return http.StatusTooManyRequests
+	case code == codeBusy && e.again:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusBadGateway
+}
+
 // A problem is an error as clients get it (RFC 9457); type is about:blank, so
 // title is the status's own phrase.
 type problem struct {
@@ -162,7 +202,7 @@ func problemOf(err error) problem {
 		sequence *session.SequenceError
 		tooLarge *session.TooLargeError
 		beyond   *aheadError
-		failure  *session.Failure
+		broken   *brokenError
 	)
 	switch {
 	case errors.As(err, &request):
@@ -184,8 +224,8 @@ func problemOf(err error) problem {
 		p.Code = codeEvent
 	case errors.As(err, &beyond):
 		p.Code = codeAhead
-	case errors.As(err, &failure):
-		p.Code, p.Status, p.Detail = code(failure.Code), http.StatusBadGateway, failure.Message
+	case errors.As(err, &broken):
+		p.Code, p.Status, p.Detail = code(broken.failure.Code), broken.status(), broken.failure.Message
 	case errors.Is(err, session.ErrKeyReused):
 		p.Code = codeKeyReused
 	case errors.Is(err, session.ErrNotFound):
@@ -225,7 +265,7 @@ func (s *Server) renderError(c *gin.Context, err error) {
 	p := problemOf(err)
 	if p.Status >= http.StatusInternalServerError && p.Code != codeShutdown {
 		level := slog.LevelError
-		if p.Code == codeNoSpace || p.Code == codeUnavailable || p.Status == http.StatusBadGateway {
+		if p.Code == codeNoSpace || p.Code == codeUnavailable || p.Status == http.StatusBadGateway || p.Code == codeBusy {
 			level = slog.LevelDebug // the store, or the session, says once what is wrong
 		}
 		s.opts.Logger.Log(c.Request.Context(), level, "request failed", "route", c.FullPath(), "code", p.Code, "error", err)
@@ -242,7 +282,7 @@ func (p problem) passes() bool {
 	if p.Status == http.StatusBadGateway {
 		return false
 	}
-	return p.Code == codeOverload || p.Code == codeShutdown || p.Code == codeUnavailable || p.Code == codeNoSpace
+	return p.Code == codeLimited || p.Code == codeBusy || p.Code == codeShutdown || p.Code == codeUnavailable || p.Code == codeNoSpace
 }
 
 // shapeOf returns how the clients of a path expect errors.

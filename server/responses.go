@@ -60,7 +60,7 @@ func (s *Server) createResponse(c *gin.Context) error {
 	// The answer may have taken all the time there was.
 	http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout))
 	if status := created.Status(); status.State == session.Failed || status.State == session.Interrupted {
-		return failureOf(status.State, *status.End)
+		return brokenAnswer(c, created, failureOf(status.State, *status.End))
 	}
 	return s.renderResponse(c, created)
 }

@@ -172,7 +172,7 @@ func (p *provider) errorAnswer(response *http.Response) error {
 	if status/100 == 3 || status == http.StatusNotFound || status == http.StatusMethodNotAllowed {
 		r.path = response.Request.URL.Path
 	}
-	if r.failure.Code == CodeError || r.failure.Code == CodeOverloaded || status == http.StatusForbidden {
+	if slices.Contains([]string{CodeError, CodeRefused, CodeOverloaded}, r.failure.Code) || status == http.StatusForbidden {
 		r.failure.Message = fmt.Sprintf("%d: %s", status, r.failure.Message)
 	}
 	return r
@@ -199,8 +199,10 @@ func refuse(t errorTold) *refusal {
 		r.failure.Code = CodeUnauthorized
 	case is(http.StatusServiceUnavailable, "overloaded"), is(statusOverloaded):
 		r.failure.Code, r.passing = CodeOverloaded, true
-	default:
-		r.passing = t.status >= http.StatusInternalServerError || is(http.StatusRequestTimeout, "server_error", "api_error") || is(http.StatusConflict)
+	case t.status >= http.StatusInternalServerError || is(http.StatusRequestTimeout, "server_error", "api_error") || is(http.StatusConflict):
+		r.passing = true
+	case t.status/100 == 4 || strings.Contains(t.kind, "invalid_request"):
+		r.failure.Code = CodeRefused
 	}
 	return r
 }

@@ -38,9 +38,9 @@ func TestLog(t *testing.T) {
 		handle http.HandlerFunc
 		want   []string // of the lines
 	}{
-		{"refused", upstream.Config{}, refused(400), []string{`level=WARN msg="upstream refused" upstream=p session=ID code=upstream_error status=400`}},
-		{"not found", upstream.Config{}, refused(404), []string{`level=WARN msg="upstream refused" upstream=p session=ID code=upstream_error status=404 path=/v1/chat/completions`}},
-		{"not allowed", upstream.Config{}, refused(405), []string{`level=WARN msg="upstream refused" upstream=p session=ID code=upstream_error status=405 path=/v1/chat/completions`}},
+		{"refused", upstream.Config{}, refused(400), []string{`level=WARN msg="upstream refused" upstream=p session=ID code=upstream_refused status=400`}},
+		{"not found", upstream.Config{}, refused(404), []string{`level=WARN msg="upstream refused" upstream=p session=ID code=upstream_refused status=404 path=/v1/chat/completions`}},
+		{"not allowed", upstream.Config{}, refused(405), []string{`level=WARN msg="upstream refused" upstream=p session=ID code=upstream_refused status=405 path=/v1/chat/completions`}},
 		{"moved", upstream.Config{}, refused(301), []string{`level=WARN msg="upstream refused" upstream=p session=ID code=upstream_error status=301 path=/v1/chat/completions`}},
 		{"busy", upstream.Config{Limits: upstream.Limits{Retries: 1}}, refused(503), []string{
 			`level=INFO msg="upstream is asked again" upstream=p session=ID in=`, `code=upstream_overloaded status=503`,

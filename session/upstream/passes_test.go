@@ -24,7 +24,7 @@ func TestPasses(t *testing.T) {
 		code string
 	}{
 		{"refusal that passes", fmt.Errorf("a place: %w", refuse(errorTold{status: 429, message: "m"})), true, CodeRateLimited},
-		{"refusal that stays", refuse(errorTold{status: 400, message: "m"}), false, CodeError},
+		{"refusal that stays", refuse(errorTold{status: 400, message: "m"}), false, CodeRefused},
 		{"no answer", fmt.Errorf("%w: %w", errNoAnswer, io.EOF), true, CodeUnreachable},
 		{"no connection in time", fmt.Errorf("%w: %w", errNoAnswer, limit), true, CodeConnect},
 		{"truncated", fmt.Errorf("%w: %w", errTruncated, io.ErrUnexpectedEOF), true, CodeTruncated},

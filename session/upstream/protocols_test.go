@@ -138,7 +138,7 @@ func TestProtocolsFaults(t *testing.T) {
 		{"malformed", upstreamtest.Behavior{Fault: upstreamtest.Malformed, After: 3}, "failure upstream_malformed: ", 0},
 		{"error", upstreamtest.Behavior{Fault: upstreamtest.ErrorEvent, After: 3, Message: "broken"}, "failure upstream_", 0},
 		{"no farewell", upstreamtest.Behavior{Fault: upstreamtest.NoDone}, "finish stop", 0},
-		{"refused", upstreamtest.Behavior{Status: 400, Message: "bad"}, "failure upstream_error: 400: bad", 0},
+		{"refused", upstreamtest.Behavior{Status: 400, Message: "bad"}, "failure upstream_refused: 400: bad", 0},
 		{"refused key", upstreamtest.Behavior{Status: 401}, "failure upstream_unauthorized: ", 0},
 		{"rate limit", upstreamtest.Behavior{Status: 429, Message: "slow down"}, "failure upstream_rate_limited: slow down", 0},
 		{"overloaded", upstreamtest.Behavior{Status: 529, Message: "too many"}, "failure upstream_overloaded: 529: too many", 0},

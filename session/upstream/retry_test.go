@@ -97,13 +97,13 @@ func TestRetries(t *testing.T) {
 		{"error event of load", []http.HandlerFunc{event("overloaded_error"), ok}, append([]string{"usage 7 2 reported"}, good...), []span{first}, "failure upstream_overloaded: later"},
 		{"error event with a status", []http.HandlerFunc{answer(stream(`{"error":{"message":"later","code":502}}`), false), ok}, good, []span{first}, "failure upstream_error: later"},
 		{"always error events", []http.HandlerFunc{answer(stream(`{"error":{"message":"later","code":429}}`), false)}, []string{limited}, []span{first, second}, limited},
-		{"error event that stays", []http.HandlerFunc{answer(stream(`{"error":{"message":"bad","type":"invalid_request_error"}}`), false), ok}, []string{"failure upstream_error: bad"}, nil, ""},
+		{"error event that stays", []http.HandlerFunc{answer(stream(`{"error":{"message":"bad","type":"invalid_request_error"}}`), false), ok}, []string{"failure upstream_refused: bad"}, nil, ""},
 
-		{"400", []http.HandlerFunc{status(400, ""), ok}, []string{"failure upstream_error: 400: Bad Request"}, nil, ""},
+		{"400", []http.HandlerFunc{status(400, ""), ok}, []string{"failure upstream_refused: 400: Bad Request"}, nil, ""},
 		{"401", []http.HandlerFunc{status(401, ""), ok}, []string{"failure upstream_unauthorized: the provider refused the relay's key"}, nil, ""},
 		{"403", []http.HandlerFunc{status(403, ""), ok}, []string{"failure upstream_unauthorized: 403: Forbidden"}, nil, ""},
-		{"404", []http.HandlerFunc{status(404, ""), ok}, []string{"failure upstream_error: 404: Not Found"}, nil, ""},
-		{"422", []http.HandlerFunc{status(422, ""), ok}, []string{"failure upstream_error: 422: Unprocessable Entity"}, nil, ""},
+		{"404", []http.HandlerFunc{status(404, ""), ok}, []string{"failure upstream_refused: 404: Not Found"}, nil, ""},
+		{"422", []http.HandlerFunc{status(422, ""), ok}, []string{"failure upstream_refused: 422: Unprocessable Entity"}, nil, ""},
 		{"no stream", []http.HandlerFunc{answerAs("text/html", whole, false), ok}, []string{`failure upstream_malformed: the provider answered with "text/html" where "text/event-stream" was expected: is its protocol chat?`}, nil, ""},
 		{"no JSON", []http.HandlerFunc{answer(stream("{"), false), ok}, []string{notJSON}, nil, ""},
 

@@ -27,6 +27,7 @@ const (
 	CodeUnauthorized = "upstream_unauthorized" // the relay's key was refused, or is not for this
 	CodeRateLimited  = "upstream_rate_limited" // the provider says: too much
 	CodeOverloaded   = "upstream_overloaded"   // the provider says that it is at its limit
+	CodeRefused      = "upstream_refused"      // the provider will not answer this request, however often it is asked
 	CodeError        = "upstream_error"        // the provider says that it failed
 	CodeMalformed    = "upstream_malformed"    // the provider sent what its protocol does not have
 	CodeTruncated    = "upstream_truncated"    // the stream broke off before its end marker
