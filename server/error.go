@@ -282,7 +282,7 @@ func (p problem) passes() bool {
 	if p.Status == http.StatusBadGateway {
 		return false
 	}
-	return p.Code == codeLimited || p.Code == codeBusy || p.Code == codeShutdown || p.Code == codeUnavailable || p.Code == codeNoSpace
+	return p.Code == codeLimited || p.Code == codeBusy || p.Code == codeOverload || p.Code == codeShutdown || p.Code == codeUnavailable || p.Code == codeNoSpace
 }
 
 // shapeOf returns how the clients of a path expect errors.
