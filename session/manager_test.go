@@ -53,6 +53,7 @@ func TestCreateRefuses(t *testing.T) {
 			"source.text":     {Source: text("\xff")},
 			"source.length":   {Source: session.SourceSpec{Type: session.SourceGenerate, Length: -1}},
 			"source.model":    {Source: session.SourceSpec{Type: session.SourceUpstream}},
+			"source.model ":   {Source: session.SourceSpec{Type: session.SourceUpstream, Model: strings.Repeat("m", session.MaxModel+1), Messages: []byte(`[{}]`)}},
 			"source.messages": {Source: session.SourceSpec{Type: session.SourceUpstream, Model: "m", Messages: []byte(`"x"`)}},
 		} {
 			_, err := m.Create(t.Context(), me, spec)

@@ -21,6 +21,10 @@ const (
 	// MaxLength bounds a generated text, in words.
 	MaxLength = 100_000
 
+	// MaxModel bounds the name of a model, in bytes: some protocols repeat it in
+	// each event.
+	MaxModel = 256
+
 	// What a session's metadata may hold: pairs, and bytes of each half.
 	MaxMetadata      = 16
 	MaxMetadataKey   = 64
@@ -206,6 +210,9 @@ func (s SourceSpec) validate() error {
 	case SourceUpstream:
 		if s.Model == "" {
 			return &InvalidError{"source.model", "is missing"}
+		}
+		if len(s.Model) > MaxModel {
+			return &InvalidError{"source.model", fmt.Sprintf("is longer than %d bytes", MaxModel)}
 		}
 		if !bytes.HasPrefix(s.Messages, []byte("[")) {
 			return &InvalidError{"source.messages", "must be an array of messages"}
