@@ -26,12 +26,10 @@ func (s *Server) createCompletion(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	created, again, err := s.ask(c, body, q, e)
+	created, _, err := s.ask(c, body, q, e, from)
 	switch {
 	case err != nil:
 		return err
-	case from > 0 && !again:
-		return &requestError{codeAhead, "nothing was asked with this Idempotency-Key before: the stream that Last-Event-ID is of is gone, and this answer is another"}
 	case q.streams:
 		return s.project(c, created, newChatProjection(created.Info()), from)
 	}
@@ -39,19 +37,6 @@ func (s *Server) createCompletion(c *gin.Context) error {
 		return err
 	}
 	return s.renderCompletion(c, created)
-}
-
-// repeatFrom returns where a repeated create is to go on: at its beginning,
-// unless the client says what it has.
-func repeatFrom(c *gin.Context) (from int64, err error) {
-	last, there := c.Request.Header["Last-Event-Id"]
-	if !there {
-		return 0, nil
-	}
-	if c.Request.Header["Idempotency-Key"] == nil {
-		return 0, &requestError{codeCursor, "Last-Event-ID goes on with an answer only where the Idempotency-Key of the request that made it names it"}
-	}
-	return eventCursor(strings.Join(last, ", "))
 }
 
 // retrieveCompletion answers with what a create would have: the whole, or its

@@ -25,16 +25,19 @@ const (
 	sessionHeader = "X-Tokenrelay-Session"
 )
 
-// newSession makes a session, or finds the one that a request with the same
-// idempotency key has made: again reports that. The alias, if there is one, is
-// taken from the session that had it.
-func (s *Server) newSession(c *gin.Context, body []byte, spec session.Spec, alias string) (created *session.Session, again bool, err error) {
+// newSession makes a session of what spec returns, or finds the one that a
+// request with the same idempotency key has made: again reports that, and spec is
+// not called. The alias, if there is one, is taken from the session that had it.
+func (s *Server) newSession(c *gin.Context, body []byte, alias string, spec func() (session.Spec, error)) (created *session.Session, again bool, err error) {
 	names, err := s.names(c, body, alias)
 	if err != nil {
 		return nil, false, err
 	}
-	spec.Projection.Version = projectionVersion
-	return s.opts.Manager.CreateNamed(c.Request.Context(), principal(c), spec, names)
+	return s.opts.Manager.CreateNamed(c.Request.Context(), principal(c), names, func() (session.Spec, error) {
+		made, err := spec()
+		made.Projection.Version = projectionVersion
+		return made, err
+	})
 }
 
 // names are those of the session that a request with that body makes. An error
@@ -67,6 +70,8 @@ type question struct {
 	model    string
 	dialect  session.Dialect
 	messages json.RawMessage
+	// compose returns messages that are made of other sessions too; else nil.
+	compose func() (json.RawMessage, error)
 	// parameters are fields of the request for the model; nil for none.
 	parameters json.RawMessage
 	prompt     string // for the generator: what was said last
@@ -84,11 +89,48 @@ type extension struct {
 	Length int     `json:"length"` // of the generator
 }
 
-// ask makes a session of a question, and tells the client which it is.
-func (s *Server) ask(c *gin.Context, body []byte, q question, e extension) (created *session.Session, again bool, err error) {
-	spec, err := e.spec()
+// ask makes a session of a question, or finds it, and tells the client which it
+// is. Only one that is found has the events that are wanted from a number on.
+func (s *Server) ask(c *gin.Context, body []byte, q question, e extension, from int64) (created *session.Session, again bool, err error) {
+	created, again, err = s.newSession(c, body, q.alias, func() (session.Spec, error) {
+		if from > 0 {
+			return session.Spec{}, &requestError{codeAhead, "nothing was asked with this Idempotency-Key before: the stream that Last-Event-ID is of is gone"}
+		}
+		return q.spec(e)
+	})
 	if err != nil {
 		return nil, false, err
+	}
+	c.Header(sessionHeader, created.Info().ID.String())
+	if again {
+		replayed(c)
+	}
+	return created, again, nil
+}
+
+// repeatFrom returns where a repeated create is to go on: at its beginning,
+// unless the client says what it has.
+func repeatFrom(c *gin.Context) (from int64, err error) {
+	last, there := c.Request.Header["Last-Event-Id"]
+	if !there {
+		return 0, nil
+	}
+	if c.Request.Header["Idempotency-Key"] == nil {
+		return 0, &requestError{codeCursor, "Last-Event-ID goes on with an answer only where the Idempotency-Key of the request that made it names it"}
+	}
+	return eventCursor(strings.Join(last, ", "))
+}
+
+// spec is that of the session that answers a question.
+func (q question) spec(e extension) (session.Spec, error) {
+	spec, err := e.spec()
+	if err != nil {
+		return spec, err
+	}
+	if q.compose != nil {
+		if q.messages, err = q.compose(); err != nil {
+			return spec, err
+		}
 	}
 	if q.model == DemoModel {
 		spec.Source = session.SourceSpec{Type: session.SourceGenerate, Prompt: q.prompt, Seed: *cmp.Or(e.Seed, &q.seed), Length: e.Length}
@@ -100,7 +142,7 @@ func (s *Server) ask(c *gin.Context, body []byte, q question, e extension) (crea
 			Type: session.SourceUpstream, Model: q.model, Dialect: q.dialect, Messages: q.messages, Parameters: q.parameters,
 		}
 		if e.Seed != nil || e.Length != 0 {
-			return nil, false, &session.InvalidError{Field: "tokenrelay.seed", Reason: "and length are the generator's, which is the model " + DemoModel}
+			return spec, &session.InvalidError{Field: "tokenrelay.seed", Reason: "and length are the generator's, which is the model " + DemoModel}
 		}
 		// As the model gives it: a token is not held back until the next one comes.
 		spec.Unit = cmp.Or(spec.Unit, chunker.Delta)
@@ -108,15 +150,7 @@ func (s *Server) ask(c *gin.Context, body []byte, q question, e extension) (crea
 	if q.recorded != nil {
 		spec.Projection.Recorded = appendJSON(nil, q.recorded)
 	}
-	created, again, err = s.newSession(c, body, spec, q.alias)
-	if err != nil {
-		return nil, false, err
-	}
-	c.Header(sessionHeader, created.Info().ID.String())
-	if again {
-		replayed(c)
-	}
-	return created, again, nil
+	return spec, nil
 }
 
 // foreignSession returns the session that a route of another protocol names: by its

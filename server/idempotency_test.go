@@ -268,3 +268,46 @@ func TestKeyAfterRestart(t *testing.T) {
 		t.Errorf("the provider was asked %d times, want once", got)
 	}
 }
+
+// What a repeated create continues need not be there any more.
+func TestKeyAfterPrevious(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := &attentive{Opener: models{}}
+		r := start(t, options{session: session.Options{Upstreams: up}})
+		previous := r.ask("POST", "/v1/responses", `{"model":"length","input":"Hi"}`).Header.Get("X-Tokenrelay-Session")
+		body := `{"model":"length","input":"And?","previous_response_id":"resp_` + previous + `"}`
+		key := "Idempotency-Key: k"
+		status, first := r.do("POST", "/v1/responses", body, key)
+		r.do("DELETE", "/v1/responses/resp_"+previous, "")
+		again, second := r.do("POST", "/v1/responses", body, key)
+		if status != http.StatusOK || again != http.StatusOK || second != first {
+			t.Errorf("repeated after what it continues is deleted: %d %s, want %d %s", again, second, status, first)
+		}
+		if status, body := r.do("POST", "/v1/responses", body, "Idempotency-Key: another"); status != http.StatusNotFound {
+			t.Errorf("with another key: %d %s, want 404", status, body)
+		}
+	})
+}
+
+// A cursor of an answer that is gone makes no other one.
+func TestKeyWithCursorMakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := &attentive{Opener: models{}}
+		r := start(t, options{session: session.Options{Upstreams: up}})
+		for path, body := range map[string]string{
+			"/v1/responses":        response("length", streamed),
+			"/v1/chat/completions": completion("length", streamed),
+		} {
+			status, answer := r.do("POST", path, body, "Idempotency-Key: "+path, "Last-Event-ID: 3")
+			if status != http.StatusRequestedRangeNotSatisfiable || !strings.Contains(answer, "cursor_ahead") {
+				t.Errorf("POST %s = %d %s, want 416 cursor_ahead", path, status, answer)
+			}
+		}
+		if got := up.input(); got != "" {
+			t.Errorf("the model was asked %s", got)
+		}
+		if _, list := r.do("GET", "/v1/sessions", ""); !strings.Contains(list, `"sessions":[]`) {
+			t.Errorf("there are sessions: %s", list)
+		}
+	})
+}

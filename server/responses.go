@@ -32,10 +32,8 @@ func (s *Server) createResponse(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.messages, err = s.inputOf(c.Request.Context(), principal(c), r); err != nil {
-		return err
-	}
-	created, again, err := s.ask(c, body, r.question, r.extension)
+	r.compose = func() (json.RawMessage, error) { return s.inputOf(c.Request.Context(), principal(c), r) }
+	created, again, err := s.ask(c, body, r.question, r.extension, from)
 	if invalid, ok := errors.AsType[*session.InvalidError](err); ok {
 		if rest, ok := strings.CutPrefix(invalid.Field, "source.messages"); ok {
 			return &session.InvalidError{Field: "input" + rest, Reason: invalid.Reason}
@@ -44,8 +42,6 @@ func (s *Server) createResponse(c *gin.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case from > 0 && !again:
-		return &requestError{codeAhead, "nothing was asked with this Idempotency-Key before: the stream that Last-Event-ID is of is gone, and this answer is another"}
 	case r.streams:
 		return s.project(c, created, newResponses(created.Info()), from)
 	case r.background && !again:

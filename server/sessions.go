@@ -146,7 +146,7 @@ func (s *Server) create(c *gin.Context) error {
 	if spec.Source, err = decodeSource(request.Source); err != nil {
 		return err
 	}
-	created, again, err := s.newSession(c, body, spec, "")
+	created, again, err := s.newSession(c, body, "", func() (session.Spec, error) { return spec, nil })
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (s *Server) goOn(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	created, again, err := s.opts.Manager.ContinueNamed(c.Request.Context(), principal(c), id, names)
+	created, again, err := s.opts.Manager.Continue(c.Request.Context(), principal(c), id, names)
 	if err != nil {
 		return err
 	}

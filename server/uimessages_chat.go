@@ -41,7 +41,7 @@ func (s *Server) createChat(c *gin.Context) error {
 		r.alias = uiAlias(r.chat)
 	}
 	r.model = cmp.Or(r.model, s.chatModel())
-	created, _, err := s.ask(c, body, r.question, r.extension)
+	created, _, err := s.ask(c, body, r.question, r.extension, 0)
 	if err != nil {
 		return err
 	}

@@ -6,20 +6,12 @@ import (
 )
 
 // Continue makes a new session that goes on from the text of one that was
-// stopped, failed or was interrupted, with the same settings. Errors are those
-// of Get, Create and the store, ErrNotUpstream, ErrNotEnded, ErrToolCall, and an
-// *EndedError for one that is done.
-func (m *Manager) Continue(ctx context.Context, who Principal, id ID) (*Session, error) {
-	spec, err := m.continued(ctx, who, id)
-	if err != nil {
-		return nil, err
-	}
-	return m.Create(ctx, who, spec)
-}
-
-// ContinueNamed is Continue with names, as CreateNamed is Create.
-func (m *Manager) ContinueNamed(ctx context.Context, who Principal, id ID, names Names) (s *Session, again bool, err error) {
-	return m.named(ctx, who, names, func() (Spec, error) { return m.continued(ctx, who, id) })
+// stopped, failed or was interrupted, with the same settings and with names, as
+// CreateNamed does. Errors are those of Get, CreateNamed and the store,
+// ErrNotUpstream, ErrNotEnded, ErrToolCall, and an *EndedError for one that is
+// done.
+func (m *Manager) Continue(ctx context.Context, who Principal, id ID, names Names) (s *Session, again bool, err error) {
+	return m.CreateNamed(ctx, who, names, func() (Spec, error) { return m.continued(ctx, who, id) })
 }
 
 // continued is the Spec of what Continue makes.
@@ -51,13 +43,12 @@ func (m *Manager) continued(ctx context.Context, who Principal, id ID) (Spec, er
 	if called {
 		return Spec{}, ErrToolCall
 	}
-	r, err := m.store.Acquire(ctx, id) // it alone gives what the source was given
-	if err != nil {
-		return Spec{}, fmt.Errorf("continue a session: %w", err)
+	spec := s.info.Spec
+	if spec.Source, err = m.given(ctx, id); err != nil {
+		return Spec{}, err
 	}
-	spec := r.Info.Spec
-	spec.Source.Text, spec.Continues, spec.Digest = text, id, ""
-	if r.Info.EncodingSource != EncodingRequested {
+	spec.Source.Text, spec.Continues = text, id
+	if s.info.EncodingSource != EncodingRequested {
 		spec.Encoding = "" // as the model has it
 	}
 	spec.Retain = min(spec.Retain, m.opts.Retain)

@@ -33,11 +33,11 @@ func TestContinue(t *testing.T) {
 					must(t, err)
 					before := join(readAll(t, old, 0))
 					// Of what it continues again a beginning only.
-					again, err := m.Continue(t.Context(), me, id)
+					again, _, err := m.Continue(t.Context(), me, id, session.Names{})
 					must(t, err)
 					time.Sleep(5500 * time.Millisecond)
 					must(t, again.Stop(t.Context()))
-					s, err := m.Continue(t.Context(), me, again.Info().ID)
+					s, _, err := m.Continue(t.Context(), me, again.Info().ID, session.Names{})
 					must(t, err)
 					frames := readAll(t, s, 0)
 					if got := join(frames); got != up.text() {
@@ -77,7 +77,7 @@ func TestContinuePausedWithin(t *testing.T) {
 				old := create(t, m, session.Spec{Source: upstreamSpec, OnPause: policy, Unit: chunker.Delta})
 				time.Sleep(time.Duration(size)*time.Millisecond + 500*time.Microsecond)
 				must(t, old.Stop(t.Context()))
-				s, err := m.Continue(t.Context(), me, old.Info().ID)
+				s, _, err := m.Continue(t.Context(), me, old.Info().ID, session.Names{})
 				must(t, err)
 				for range 3 {
 					must(t, s.Pause(t.Context()))
@@ -105,16 +105,16 @@ func TestContinueRefused(t *testing.T) {
 		up := newScript()
 		m := start(t, session.Options{Upstreams: up})
 		s := create(t, m, session.Spec{Source: upstreamSpec})
-		if _, err := m.Continue(t.Context(), me, s.Info().ID); !errors.Is(err, session.ErrNotEnded) {
+		if _, _, err := m.Continue(t.Context(), me, s.Info().ID, session.Names{}); !errors.Is(err, session.ErrNotEnded) {
 			t.Errorf("of one that runs: %v", err)
 		}
 		up.deltas <- session.Delta{Kind: session.DeltaToolCall, Call: session.ToolCall{ID: "c"}}
 		synctest.Wait()
 		must(t, s.Stop(t.Context()))
-		if _, err := m.Continue(t.Context(), me, s.Info().ID); !errors.Is(err, session.ErrToolCall) {
+		if _, _, err := m.Continue(t.Context(), me, s.Info().ID, session.Names{}); !errors.Is(err, session.ErrToolCall) {
 			t.Errorf("of one that called a tool: %v", err)
 		}
-		if _, err := m.Continue(t.Context(), "you", s.Info().ID); !errors.Is(err, session.ErrNotFound) {
+		if _, _, err := m.Continue(t.Context(), "you", s.Info().ID, session.Names{}); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("of another's: %v", err)
 		}
 		up = newScript()
@@ -122,14 +122,14 @@ func TestContinueRefused(t *testing.T) {
 		s = create(t, m, session.Spec{Source: upstreamSpec})
 		up.finish()
 		readAll(t, s, 0)
-		if _, err := m.Continue(t.Context(), me, s.Info().ID); err == nil {
+		if _, _, err := m.Continue(t.Context(), me, s.Info().ID, session.Names{}); err == nil {
 			t.Error("one that is done was continued")
 		} else if _, ok := errors.AsType[*session.EndedError](err); !ok {
 			t.Errorf("of one that is done: %v", err)
 		}
 		other := create(t, m, session.Spec{Source: push})
 		must(t, other.Stop(t.Context()))
-		if _, err := m.Continue(t.Context(), me, other.Info().ID); !errors.Is(err, session.ErrNotUpstream) {
+		if _, _, err := m.Continue(t.Context(), me, other.Info().ID, session.Names{}); !errors.Is(err, session.ErrNotUpstream) {
 			t.Errorf("of a push session: %v", err)
 		}
 	})

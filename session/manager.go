@@ -189,10 +189,11 @@ func (m *Manager) see(ctx context.Context, do func(context.Context) error) error
 	}
 }
 
-// Create makes a session, whose first frame is committed when it returns.
-// Errors are *InvalidError, ErrOverloaded, ErrShutdown and those of Ready.
+// Create makes a session without names, whose first frame is committed when it
+// returns. Errors are *InvalidError, ErrOverloaded, ErrShutdown and those of Ready.
 func (m *Manager) Create(ctx context.Context, who Principal, spec Spec) (*Session, error) {
-	return m.newSession(ctx, who, spec, nil)
+	s, _, err := m.CreateNamed(ctx, who, Names{}, func() (Spec, error) { return spec, nil })
+	return s, err
 }
 
 func (m *Manager) newSession(ctx context.Context, who Principal, spec Spec, aliases []Alias) (*Session, error) {

@@ -21,15 +21,10 @@ type Names struct {
 // aliasOf is the alias of a key. Others have a prefix of their own.
 func aliasOf(key string) string { return "key:" + key }
 
-// CreateNamed is Create of a session with names, and reports whether it was
-// there already: then nothing is made. Errors are those of Create and Get, and
-// ErrKeyReused.
-func (m *Manager) CreateNamed(ctx context.Context, who Principal, spec Spec, names Names) (s *Session, again bool, err error) {
-	return m.named(ctx, who, names, func() (Spec, error) { return spec, nil })
-}
-
-// named makes what spec returns, unless names have a key that did.
-func (m *Manager) named(ctx context.Context, who Principal, names Names, spec func() (Spec, error)) (s *Session, again bool, err error) {
+// CreateNamed makes a session with names of what spec returns, and reports
+// whether it was there already: then nothing is made, and spec need not have been
+// called. Errors are those of Create, Get and spec, and ErrKeyReused.
+func (m *Manager) CreateNamed(ctx context.Context, who Principal, names Names, spec func() (Spec, error)) (s *Session, again bool, err error) {
 	var aliases []Alias
 	if names.Alias != "" {
 		aliases = append(aliases, Alias{Name: names.Alias, Moves: true})

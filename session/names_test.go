@@ -15,11 +15,16 @@ import (
 	"tokenrelay/session/memstore"
 )
 
+// of is a spec that is there.
+func of(spec session.Spec) func() (session.Spec, error) {
+	return func() (session.Spec, error) { return spec, nil }
+}
+
 // named creates a session of a model with a key, and fails unless it is as new
 // as it must be.
 func named(t *testing.T, m *session.Manager, who session.Principal, names session.Names, again bool) *session.Session {
 	t.Helper()
-	s, got, err := m.CreateNamed(t.Context(), who, session.Spec{Source: upstreamSpec}, names)
+	s, got, err := m.CreateNamed(t.Context(), who, names, of(session.Spec{Source: upstreamSpec}))
 	if err != nil || got != again {
 		t.Fatalf("CreateNamed(%s, %+v) = again %t, %v; want %t", who, names, got, err, again)
 	}
@@ -39,7 +44,7 @@ func TestKey(t *testing.T) {
 		}
 		other := key1
 		other.Digest = "d2"
-		if _, _, err := m.CreateNamed(t.Context(), me, session.Spec{Source: upstreamSpec}, other); !errors.Is(err, session.ErrKeyReused) {
+		if _, _, err := m.CreateNamed(t.Context(), me, other, of(session.Spec{Source: upstreamSpec})); !errors.Is(err, session.ErrKeyReused) {
 			t.Errorf("with another digest: %v, want ErrKeyReused", err)
 		}
 		if yours := named(t, m, "you", other, false); yours == s {
@@ -55,7 +60,7 @@ func TestKey(t *testing.T) {
 		if got, want := again.Info().ID, s.Info().ID; got != want || join(readAll(t, again, 0)) != up.text() {
 			t.Errorf("repeated after its end: %v, want %v with its text", got, want)
 		}
-		if _, _, err := m.CreateNamed(t.Context(), me, session.Spec{Source: upstreamSpec}, session.Names{Key: "k1", Digest: "d2"}); !errors.Is(err, session.ErrKeyReused) {
+		if _, _, err := m.CreateNamed(t.Context(), me, session.Names{Key: "k1", Digest: "d2"}, of(session.Spec{Source: upstreamSpec})); !errors.Is(err, session.ErrKeyReused) {
 			t.Errorf("with another digest after its end: %v, want ErrKeyReused", err)
 		}
 		if got, want := up.started.Load(), int64(3); got != want {
@@ -90,7 +95,7 @@ func TestKeyAtOnce(t *testing.T) {
 		var group sync.WaitGroup
 		for range 50 {
 			group.Go(func() {
-				s, again, err := m.CreateNamed(context.Background(), me, session.Spec{Source: upstreamSpec}, key1)
+				s, again, err := m.CreateNamed(context.Background(), me, key1, of(session.Spec{Source: upstreamSpec}))
 				if err != nil {
 					t.Errorf("CreateNamed = %v", err)
 					return
@@ -115,7 +120,7 @@ func TestKeyAtOnce(t *testing.T) {
 		two := session.Names{Key: "k2"}
 		group.Go(func() { named(t, m, me, two, false) })
 		synctest.Wait()
-		if _, _, err := m.CreateNamed(ctx, me, session.Spec{Source: upstreamSpec}, two); !errors.Is(err, context.DeadlineExceeded) {
+		if _, _, err := m.CreateNamed(ctx, me, two, of(session.Spec{Source: upstreamSpec})); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("while another creates with the key: %v, want that of the context", err)
 		}
 		group.Wait()
@@ -154,12 +159,12 @@ func TestKeyIsFreed(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			m := start(t, session.Options{MaxTotalBytes: 1 << 20})
-			s, _, err := m.CreateNamed(t.Context(), me, spec, key1)
+			s, _, err := m.CreateNamed(t.Context(), me, key1, of(spec))
 			must(t, err)
 			forget(t, m, s)
 			for _, again := range []bool{false, true} {
 				names := session.Names{Key: key1.Key, Digest: "another"}
-				next, got, err := m.CreateNamed(t.Context(), me, spec, names)
+				next, got, err := m.CreateNamed(t.Context(), me, names, of(spec))
 				if err != nil || got != again || next.Info().ID == s.Info().ID {
 					t.Errorf("%s: CreateNamed = again %t, %v; want %t", how, got, err, again)
 				}
@@ -178,13 +183,13 @@ func TestKeyAfterRestart(t *testing.T) {
 		first := named(t, m, me, ended, false)
 		readAll(t, first, 0)
 		second := named(t, m, me, running, false)
-		third, _, err := m.CreateNamed(t.Context(), me, session.Spec{Source: session.SourceSpec{Type: session.SourcePush}}, cut)
+		third, _, err := m.CreateNamed(t.Context(), me, cut, of(session.Spec{Source: session.SourceSpec{Type: session.SourcePush}}))
 		must(t, err)
 		time.Sleep(5500 * time.Millisecond)
 		stop()
 		m = startOn(t, st, session.Options{Upstreams: up})
 		// Before it knows what it has to run.
-		if _, _, err := m.CreateNamed(t.Context(), me, session.Spec{Source: upstreamSpec}, running); !errors.Is(err, session.ErrElsewhere) {
+		if _, _, err := m.CreateNamed(t.Context(), me, running, of(session.Spec{Source: upstreamSpec})); !errors.Is(err, session.ErrElsewhere) {
 			t.Errorf("repeated before Recover: %v, want ErrElsewhere", err)
 		}
 		must(t, m.Recover(t.Context()))
@@ -208,13 +213,13 @@ func TestKeyOfRefused(t *testing.T) {
 		st := &hungStore{Store: memstore.New()}
 		m := startOn(t, st, session.Options{MaxSessions: 1})
 		spec := session.Spec{Source: push}
-		_, _, err := m.CreateNamed(t.Context(), me, session.Spec{Source: push, Unit: "syllable"}, key1)
+		_, _, err := m.CreateNamed(t.Context(), me, key1, of(session.Spec{Source: push, Unit: "syllable"}))
 		if _, ok := errors.AsType[*session.InvalidError](err); !ok {
 			t.Errorf("CreateNamed = %v, want an InvalidError", err)
 		}
 		busy := create(t, m, spec)
 		other := session.Names{Key: "k1", Digest: "d2"}
-		if _, _, err := m.CreateNamed(t.Context(), me, spec, other); !errors.Is(err, session.ErrOverloaded) {
+		if _, _, err := m.CreateNamed(t.Context(), me, other, of(spec)); !errors.Is(err, session.ErrOverloaded) {
 			t.Errorf("CreateNamed = %v, want ErrOverloaded", err)
 		}
 		must(t, busy.Stop(t.Context()))
@@ -222,17 +227,17 @@ func TestKeyOfRefused(t *testing.T) {
 		release := st.hang()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if _, _, err := m.CreateNamed(ctx, me, spec, other); !errors.Is(err, session.ErrStore) {
+		if _, _, err := m.CreateNamed(ctx, me, other, of(spec)); !errors.Is(err, session.ErrStore) {
 			t.Errorf("CreateNamed = %v, want ErrStore", err)
 		}
 		release()
 		synctest.Wait()
-		s, again, err := m.CreateNamed(t.Context(), me, spec, key1)
+		s, again, err := m.CreateNamed(t.Context(), me, key1, of(spec))
 		if err != nil || again {
 			t.Fatalf("CreateNamed = again %t, %v; want a new one", again, err)
 		}
 		// The relay is full, and the repeat makes nothing.
-		if same, again, err := m.CreateNamed(t.Context(), me, spec, key1); err != nil || !again || same != s {
+		if same, again, err := m.CreateNamed(t.Context(), me, key1, of(spec)); err != nil || !again || same != s {
 			t.Errorf("CreateNamed = again %t, %v; want the session", again, err)
 		}
 	})
@@ -250,12 +255,12 @@ func TestKeyOfAnotherProcess(t *testing.T) {
 		var s *session.Session
 		group.Go(func() {
 			var err error
-			if s, again, err = here.CreateNamed(context.Background(), me, spec, key1); err != nil {
+			if s, again, err = here.CreateNamed(context.Background(), me, key1, of(spec)); err != nil {
 				t.Errorf("CreateNamed = %v", err)
 			}
 		})
 		synctest.Wait()
-		other, _, err := there.CreateNamed(t.Context(), me, spec, key1)
+		other, _, err := there.CreateNamed(t.Context(), me, key1, of(spec))
 		must(t, err)
 		readAll(t, other, 0)
 		group.Wait()
@@ -297,19 +302,19 @@ func TestKeyIsBound(t *testing.T) {
 		st := &disagreeingStore{Store: memstore.New(), creates: -1}
 		m := startOn(t, st, session.Options{})
 		spec := session.Spec{Source: text("x"), Retain: 10 * time.Second}
-		first, _, err := m.CreateNamed(t.Context(), me, spec, key1)
+		first, _, err := m.CreateNamed(t.Context(), me, key1, of(spec))
 		must(t, err)
 		readAll(t, first, 0)
 		st.creates = 0
-		if s, again, err := m.CreateNamed(t.Context(), me, spec, key1); err != nil || !again || s.Info().ID != first.Info().ID || st.creates != 1 {
+		if s, again, err := m.CreateNamed(t.Context(), me, key1, of(spec)); err != nil || !again || s.Info().ID != first.Info().ID || st.creates != 1 {
 			t.Errorf("while it is kept: again %t, %v, %d creations; want the session after one", again, err, st.creates)
 		}
-		if _, _, err := m.CreateNamed(t.Context(), me, spec, session.Names{Key: "k1", Digest: "d2"}); !errors.Is(err, session.ErrKeyReused) {
+		if _, _, err := m.CreateNamed(t.Context(), me, session.Names{Key: "k1", Digest: "d2"}, of(spec)); !errors.Is(err, session.ErrKeyReused) {
 			t.Errorf("with another digest: %v, want ErrKeyReused", err)
 		}
 		time.Sleep(10*time.Second + time.Millisecond) // expired, before the sweep
 		st.creates = 0
-		if s, again, err := m.CreateNamed(t.Context(), me, spec, key1); err != nil || again || s.Info().ID == first.Info().ID || st.creates != 2 {
+		if s, again, err := m.CreateNamed(t.Context(), me, key1, of(spec)); err != nil || again || s.Info().ID == first.Info().ID || st.creates != 2 {
 			t.Errorf("once it is gone: again %t, %v, %d creations; want a new one after two", again, err, st.creates)
 		}
 	})
@@ -357,24 +362,24 @@ func TestContinueNamed(t *testing.T) {
 		up := newModel(10, time.Second)
 		m := start(t, session.Options{Upstreams: up, Retain: time.Hour})
 		old := named(t, m, me, key1, false)
-		if _, _, err := m.ContinueNamed(t.Context(), me, old.Info().ID, session.Names{Key: "go on"}); !errors.Is(err, session.ErrNotEnded) {
+		if _, _, err := m.Continue(t.Context(), me, old.Info().ID, session.Names{Key: "go on"}); !errors.Is(err, session.ErrNotEnded) {
 			t.Errorf("of one that runs: %v, want ErrNotEnded", err)
 		}
 		time.Sleep(3500 * time.Millisecond)
 		must(t, old.Stop(t.Context()))
 		goOn := session.Names{Key: "go on", Digest: "d", Alias: "chat:1"}
-		s, again, err := m.ContinueNamed(t.Context(), me, old.Info().ID, goOn)
+		s, again, err := m.Continue(t.Context(), me, old.Info().ID, goOn)
 		if err != nil || again || s.Info().Spec.Continues != old.Info().ID || s.Info().Spec.Digest != "d" {
-			t.Fatalf("ContinueNamed = again %t, %v, %+v", again, err, s.Info().Spec)
+			t.Fatalf("Continue = again %t, %v, %+v", again, err, s.Info().Spec)
 		}
 		if got, err := m.Resolve(t.Context(), me, "chat:1"); err != nil || got != s {
 			t.Errorf("Resolve = %v, want the session that continues", err)
 		}
-		if _, _, err := m.CreateNamed(t.Context(), me, session.Spec{Source: upstreamSpec}, session.Names{Key: "go on", Digest: "e"}); !errors.Is(err, session.ErrKeyReused) {
+		if _, _, err := m.CreateNamed(t.Context(), me, session.Names{Key: "go on", Digest: "e"}, of(session.Spec{Source: upstreamSpec})); !errors.Is(err, session.ErrKeyReused) {
 			t.Errorf("its key for another request: %v, want ErrKeyReused", err)
 		}
 		must(t, m.Delete(t.Context(), me, old.Info().ID)) // a repeat does not ask for it
-		same, again, err := m.ContinueNamed(t.Context(), me, old.Info().ID, goOn)
+		same, again, err := m.Continue(t.Context(), me, old.Info().ID, goOn)
 		if err != nil || !again || same != s {
 			t.Errorf("repeated: again %t, %v", again, err)
 		}
