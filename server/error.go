@@ -269,6 +269,10 @@ func (s *Server) renderError(c *gin.Context, err error) {
 			level = slog.LevelDebug // the store, or the session, says once what is wrong
 		}
 		s.opts.Logger.Log(c.Request.Context(), level, "request failed", "route", c.FullPath(), "code", p.Code, "error", err)
+	} else {
+		level, about := s.guard.refused(c.Request, p.Code)
+		about = append(about, "method", c.Request.Method, "route", cmp.Or(c.FullPath(), "none"), "status", p.Status, "code", p.Code)
+		s.opts.Logger.Log(c.Request.Context(), level, "request refused", about...)
 	}
 	if p.passes() {
 		c.Header("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))

@@ -3,10 +3,13 @@ package server
 import (
 	"cmp"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/gin-gonic/gin"
 
@@ -15,7 +18,7 @@ import (
 
 // exposed are the headers of answers that pages of other origins may see.
 var exposed = []string{
-	"Location", "Last-Event-ID", "Retry-After", "Idempotent-Replayed", "X-Error-Code", sessionHeader,
+	"Location", "Last-Event-ID", "Retry-After", "Idempotent-Replayed", "X-Error-Code", "X-Should-Retry", sessionHeader,
 	"X-Workflow-Run-Id", "X-Workflow-Stream-Tail-Index", "X-Vercel-Ai-Ui-Message-Stream",
 }
 
@@ -24,10 +27,17 @@ type guard struct {
 	hosts   []string
 	origins []string
 	cross   *http.CrossOriginProtection
+
+	mu     sync.Mutex // guards what follows
+	logged map[string]bool
 }
 
+// maxLogged is how many names of origins and hosts that were refused are logged
+// at info, each of them once.
+const maxLogged = 100
+
 func newGuard(o Options) (*guard, error) {
-	g := &guard{origins: o.AllowOrigins, cross: http.NewCrossOriginProtection()}
+	g := &guard{origins: o.AllowOrigins, cross: http.NewCrossOriginProtection(), logged: make(map[string]bool)}
 	for _, host := range o.AllowHosts {
 		if host == "" || strings.ContainsAny(host, ":/ ") {
 			return nil, fmt.Errorf("allowed host %q: it must be a name without scheme and port, such as relay.example.com", host)
@@ -60,10 +70,41 @@ func (g *guard) check(c *gin.Context) error {
 			return nil
 		}
 	}
-	if err := g.cross.Check(c.Request); err != nil {
+	if err := g.cross.Check(c.Request); err != nil || isPreflight(c.Request) {
 		return &requestError{codeOrigin, "pages of another origin may not do this: allow theirs with --allow-origin"}
 	}
 	return nil
+}
+
+// isPreflight reports whether a browser asks whether a page of another origin
+// may do something.
+func isPreflight(r *http.Request) bool {
+	origin, err := url.Parse(r.Header.Get("Origin"))
+	return r.Method == http.MethodOptions && (err != nil || r.Header["Origin"] != nil && origin.Host != r.Host)
+}
+
+// refused is what of a request that was refused is logged at info: who may not
+// be served, but once each, so that nobody fills the log. Everything else is at
+// debug.
+func (g *guard) refused(r *http.Request, is code) (level slog.Level, about []any) {
+	var name string
+	switch is {
+	case codeOrigin:
+		name = cmp.Or(r.Header.Get("Origin"), "none")
+		about = []any{"origin", echo(name)}
+	case codeHost:
+		name = r.Host
+		about = []any{"host", echo(name)}
+	default:
+		return slog.LevelDebug, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if name = string(is) + " " + echo(name); g.logged[name] || len(g.logged) == maxLogged {
+		return slog.LevelDebug, about
+	}
+	g.logged[name] = true
+	return slog.LevelInfo, about
 }
 
 // knowsHost reports whether the relay answers under a Host header's name.

@@ -1,8 +1,10 @@
 package server_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -256,6 +258,32 @@ func TestAllowedOrigin(t *testing.T) {
 		a = r.ask("GET", "/v1/models", "", "Origin: https://evil.example")
 		if got := a.Header.Get("Access-Control-Allow-Origin"); got != "" {
 			t.Errorf("a foreign page may read: %q", got)
+		}
+	})
+}
+
+// A browser that asks for a page of an origin that is not allowed is told so, on
+// every path, and its operator is told once.
+func TestPreflightRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		r := start(t, options{server: server.Options{AllowOrigins: []string{"https://app.example"}, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}})
+		for _, path := range []string{"/v1/sessions", "/v1/chat/completions", "/v1/responses/x/cancel", "/api/chat", "/v1/nothing", "/"} {
+			a := r.ask("OPTIONS", path, "", "Origin: https://evil.example", "Access-Control-Request-Method: POST")
+			if body, _ := io.ReadAll(a.Body); a.StatusCode != 403 || !strings.Contains(string(body), "--allow-origin") || a.Header.Get("Access-Control-Allow-Origin") != "" {
+				t.Errorf("preflight of %s = %d %s, want 403 that names --allow-origin", path, a.StatusCode, body)
+			}
+		}
+		if a := r.ask("OPTIONS", "/v1/sessions", "", "Origin: http://localhost"); a.StatusCode != 405 {
+			t.Errorf("OPTIONS of the relay's own page = %d, want 405", a.StatusCode)
+		}
+		r.ask("GET", "/v1/sessions/secret", "")
+		r.stop()
+		if n := strings.Count(log.String(), `level=INFO msg="request refused"`); n != 1 || !strings.Contains(log.String(), `level=INFO msg="request refused" origin=https://evil.example method=OPTIONS`) {
+			t.Errorf("%d lines at info, want one of the origin:\n%s", n, log.String())
+		}
+		if want := `level=DEBUG msg="request refused" method=GET route=/v1/sessions/:id status=404 code=session_not_found`; !strings.Contains(log.String(), want) || strings.Contains(log.String(), "secret") {
+			t.Errorf("the log has no %s, or what the client sent:\n%s", want, log.String())
 		}
 	})
 }

@@ -65,8 +65,8 @@ func (s *Server) routes() []route {
 }
 
 func (s *Server) newEngine() (*gin.Engine, error) {
-	guard, err := newGuard(s.opts)
-	if err != nil {
+	var err error
+	if s.guard, err = newGuard(s.opts); err != nil {
 		return nil, err
 	}
 	page, err := newPage(s.opts.Page)
@@ -78,7 +78,7 @@ func (s *Server) newEngine() (*gin.Engine, error) {
 	e.HandleMethodNotAllowed = true
 	e.RedirectTrailingSlash = false
 	e.UseRawPath = true // the id of a chat may have an escaped slash
-	e.Use(s.recover, s.begin, s.try(guard.check))
+	e.Use(s.recover, s.begin, s.try(s.guard.check))
 	for _, r := range s.routes() {
 		e.Handle(r.method, r.path, s.try(func(c *gin.Context) error {
 			if r.query == noQuery {

@@ -105,6 +105,7 @@ func (o Options) withDefaults() Options {
 type Server struct {
 	opts    Options
 	engine  *gin.Engine
+	guard   *guard
 	started time.Time
 	scrape  http.Handler // of metrics
 
