@@ -65,7 +65,7 @@ func (s *Server) retrieveCompletion(c *gin.Context) error {
 		}
 	}
 	if from > 0 && !streams {
-		return errParameter("starting_after", "is for a stream: give stream=true too")
+		return errCursorOfWhole
 	}
 	found, err := s.foreignSession(c, completionPrefix)
 	if gone, ok := errors.AsType[*session.GoneError](err); ok && from > 0 {

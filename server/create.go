@@ -108,6 +108,9 @@ func (s *Server) ask(c *gin.Context, body []byte, q question, e extension, from 
 	return created, again, nil
 }
 
+// errCursorOfWhole reports a cursor where none is of use.
+var errCursorOfWhole = errParameter("starting_after", "is for a stream: give stream=true too")
+
 // repeatFrom returns where a repeated create is to go on: at its beginning,
 // unless the client says what it has.
 func repeatFrom(c *gin.Context) (from int64, err error) {

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,13 +169,14 @@ func parseRetrieval(request *http.Request, body []byte) (r retrieval, err error)
 	if err != nil {
 		return r, &requestError{codeParameter, "the query is malformed"}
 	}
-	for name, values := range query {
+	for _, name := range slices.Sorted(maps.Keys(query)) { // so that it is always the same that is refused
+		values := query[name]
 		if given[name] = values[0]; len(values) > 1 && !strings.HasPrefix(name, "include") {
 			return r, errParameter(echo(name), "is given more than once")
 		}
 	}
-	for name, value := range given {
-		switch name {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		switch value := given[name]; name {
 		case "stream":
 			if r.streams = value == "true"; !r.streams && value != "false" {
 				return r, errParameter(name, "can only be true or false")
@@ -188,10 +191,14 @@ func parseRetrieval(request *http.Request, body []byte) (r retrieval, err error)
 		}
 	}
 	if last, there := request.Header["Last-Event-Id"]; there {
-		r.from, err = eventCursor(strings.Join(last, ", "))
+		if r.from, err = eventCursor(strings.Join(last, ", ")); err != nil {
+			return r, err
+		}
 	}
-	r.resumes = r.from > 0
-	return r, err
+	if r.resumes = r.from > 0; r.resumes && !r.streams {
+		return r, errCursorOfWhole
+	}
+	return r, nil
 }
 
 // cancelResponse stops a response and answers with what there is of it.

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -63,6 +64,8 @@ func TestBadResponseInput(t *testing.T) {
 			"a parameter twice":         {"GET", named + "?stream=true&stream=true", "", "", 400, "invalid_parameter", ""},
 			"a parameter that is wrong": {"GET", named + "?stream=true&startingAfter=1", "", "", 400, "invalid_parameter", ""},
 			"a query that is none":      {"GET", named + "?stream=%zz", "", "", 400, "invalid_parameter", ""},
+			"a cursor, no stream":       {"GET", named + "?starting_after=1", "", "", 400, "invalid_parameter", ""},
+			"a header, no stream":       {"GET", named, "", "Last-Event-ID: 1", 400, "invalid_parameter", ""},
 			"a cursor in words":         {"GET", named + "?stream=true&starting_after=x", "", "", 400, "malformed_cursor", ""},
 			"a fraction":                {"GET", named, `{"stream":true,"starting_after":1.5}`, "", 400, "malformed_cursor", ""},
 			"a negative one":            {"GET", named + "?stream=true&starting_after=-1", "", "", 400, "malformed_cursor", ""},
@@ -87,6 +90,24 @@ func TestBadResponseInput(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Of several things that are wrong with a retrieval it is always the same that is
+// told.
+func TestRetrievalRefusedAlike(t *testing.T) {
+	for _, test := range []struct{ query, body, want string }{
+		{"d=1&c=1&b=1&a=1", "", `"a" is not known here`},
+		{"starting_after=x&stream=y&zone=1&a=1&a=1", "", `"a" is given more than once`},
+		{"stream=y&starting_after=x", `{"zone":1}`, `the cursor "x"`},
+	} {
+		for range 20 {
+			_, err := server.ParseRetrieval(httptest.NewRequest("GET", "/v1/responses/x?"+test.query, nil), []byte(test.body))
+			if got := fmt.Sprint(err); !strings.Contains(got, test.want) {
+				t.Errorf("%s %s: %s, want %s", test.query, test.body, got, test.want)
+				break
+			}
+		}
+	}
 }
 
 // What clients add to a retrieval is no matter, and the end is the end.

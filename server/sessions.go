@@ -4,8 +4,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -480,9 +482,9 @@ func parameters(c *gin.Context, known map[string]func(string) error) error {
 	if err != nil {
 		return &requestError{codeParameter, "the query is malformed"}
 	}
-	for name, values := range query {
-		take, ok := known[name]
-		if !ok {
+	for _, name := range slices.Sorted(maps.Keys(query)) { // so that it is always the same that is refused
+		take, values := known[name], query[name]
+		if take == nil {
 			return errParameter(echo(name), "is not known here")
 		}
 		if len(values) != 1 {
