@@ -11,48 +11,63 @@ import (
 	"tokenrelay/session"
 )
 
+// maxNamed bounds how many responses one request may name: each is read whole.
+const maxNamed = 16
+
+// A composition is an input that is put together of what is in a request and
+// what it names.
+type composition struct {
+	s     *Server
+	who   session.Principal
+	named map[session.ID]heldResponse // what was read
+	items []json.RawMessage
+	room  int64 // bytes that further items may have
+}
+
 // inputOf is the whole input that a model is given for a request: what was said
 // up to the end of the response that it continues, and its own items, those
 // that it names by their ids included.
 func (s *Server) inputOf(ctx context.Context, who session.Principal, r responseRequest) (json.RawMessage, error) {
-	var items []json.RawMessage
-	if r.previous != "" {
-		before, err := s.saidUpTo(ctx, who, r.previous)
-		if err != nil {
-			return nil, err
-		}
-		items = before
-	}
-	answers := make(map[session.ID]heldResponse)
+	in := composition{s: s, who: who, named: make(map[session.ID]heldResponse), room: s.opts.MaxBody}
 	defer func() {
-		for _, held := range answers {
+		for _, held := range in.named {
 			held.leave()
 		}
 	}()
+	if r.previous != "" {
+		if err := in.addPrevious(ctx, r.previous); err != nil {
+			return nil, err
+		}
+	}
 	for _, item := range r.input {
 		var reference struct{ Type, ID string }
 		if decodeLoose(item, &reference) && reference.Type == "item_reference" {
-			named, err := s.itemOf(ctx, who, reference.ID, answers)
+			named, err := in.itemOf(ctx, reference.ID)
 			if err != nil {
 				return nil, err
 			}
 			item = named
 		}
-		if item != nil {
-			items = append(items, item)
+		if err := in.add(item); err != nil {
+			return nil, err
 		}
 	}
-	if len(items) == 0 {
+	if len(in.items) == 0 {
 		return nil, &session.InvalidError{Field: "input", Reason: "is empty"}
 	}
-	size := 0
-	for _, item := range items {
-		size += len(item)
+	return appendJSON(nil, in.items), nil
+}
+
+// add takes an item, unless it is nil.
+func (in *composition) add(item json.RawMessage) error {
+	if item == nil {
+		return nil
 	}
-	if int64(size) > s.opts.MaxBody {
-		return nil, &requestError{codeBody, fmt.Sprintf("the input, with what was said before, is larger than %d bytes", s.opts.MaxBody)}
+	if in.room -= int64(len(item)); in.room < 0 {
+		return &requestError{codeBody, fmt.Sprintf("the input, with what was said before, is larger than %d bytes", in.s.opts.MaxBody)}
 	}
-	return appendJSON(nil, items), nil
+	in.items = append(in.items, item)
+	return nil
 }
 
 // errNoPrevious reports a response to be continued that is not there.
@@ -60,63 +75,69 @@ func errNoPrevious(id string) error {
 	return &fieldError{&requestError{codeSession, fmt.Sprintf("there is no response %q", echo(id))}, "previous_response_id"}
 }
 
-// saidUpTo is what a response was given and what it answered, as items of an
-// input. Instructions are a request's own, and not among them.
-func (s *Server) saidUpTo(ctx context.Context, who session.Principal, previous string) ([]json.RawMessage, error) {
+// addPrevious takes what a response was given and what it answered. Instructions
+// are a request's own, and not among them.
+func (in *composition) addPrevious(ctx context.Context, previous string) error {
 	id, ok := session.ParseID(strings.TrimPrefix(previous, responsePrefix))
 	if !ok {
-		return nil, errNoPrevious(previous)
+		return errNoPrevious(previous)
 	}
-	given, err := s.opts.Manager.Given(ctx, who, id)
-	_, gone := errors.AsType[*session.GoneError](err)
+	given, err := in.s.opts.Manager.Given(ctx, in.who, id)
 	switch {
-	case gone || errors.Is(err, session.ErrNotFound):
-		return nil, errNoPrevious(previous)
+	case isNone(err):
+		return errNoPrevious(previous)
 	case errors.Is(err, session.ErrNotEnded):
-		return nil, &fieldError{&requestError{codeNotEnded, "the response has not come to its end"}, "previous_response_id"}
+		return &fieldError{&requestError{codeNotEnded, "the response has not come to its end"}, "previous_response_id"}
 	case err != nil:
-		return nil, err
+		return err
 	}
-	answered, err := s.answerOf(ctx, who, id)
+	answered, err := in.answerOf(ctx, id)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer answered.leave()
-	items := itemsGiven(given)
-	for _, p := range answered.parts {
-		if item := answered.inputItem(p); item != nil {
-			items = append(items, item)
+	for _, item := range itemsGiven(given) {
+		if err := in.add(item); err != nil {
+			return err
 		}
 	}
-	return items, nil
+	for _, p := range answered.parts {
+		if err := in.add(answered.inputItem(p)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// answerOf reads the answer of a session so far.
-func (s *Server) answerOf(ctx context.Context, who session.Principal, id session.ID) (heldResponse, error) {
-	found, err := s.opts.Manager.Get(ctx, who, id)
-	if err != nil {
-		return heldResponse{}, err
+// answerOf reads the answer of a session so far, once.
+func (in *composition) answerOf(ctx context.Context, id session.ID) (heldResponse, error) {
+	answered, there := in.named[id]
+	if there {
+		return answered, nil
 	}
-	return s.responseOf(ctx, found)
+	found, err := in.s.opts.Manager.Get(ctx, in.who, id)
+	if err != nil {
+		return answered, err
+	}
+	if len(in.named) == maxNamed {
+		return answered, &session.InvalidError{Field: "input", Reason: fmt.Sprintf("names items of more than %d responses", maxNamed)}
+	}
+	if answered, err = in.s.responseOf(ctx, found); err == nil {
+		in.named[id] = answered
+	}
+	return answered, err
 }
 
 // itemOf is the item of an answer that a client names by its id, nil for one that
-// no model is given again. It keeps the answers that it reads.
-func (s *Server) itemOf(ctx context.Context, who session.Principal, name string, answers map[session.ID]heldResponse) (json.RawMessage, error) {
+// no model is given again.
+func (in *composition) itemOf(ctx context.Context, name string) (json.RawMessage, error) {
 	_, place, _ := strings.Cut(name, "_")
 	of, number, _ := strings.Cut(place, "_")
 	id, ok := session.ParseID(of)
 	n, err := strconv.Atoi(number)
 	if ok && err == nil {
-		answered, there := answers[id]
-		if !there {
-			if answered, err = s.answerOf(ctx, who, id); err == nil {
-				answers[id] = answered
-			}
-		}
-		_, gone := errors.AsType[*session.GoneError](err)
+		answered, err := in.answerOf(ctx, id)
 		switch {
-		case err != nil && !gone && !errors.Is(err, session.ErrNotFound):
+		case err != nil && !isNone(err):
 			return nil, err
 		case err == nil && n >= 0 && n < len(answered.parts):
 			if p := answered.parts[n]; p.ended && string(answered.appendItemID(nil, p)) == name {

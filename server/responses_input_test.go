@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -137,6 +138,43 @@ func TestPreviousResponseRefused(t *testing.T) {
 			if err := json.Unmarshal([]byte(body), &got); err != nil || status != test.status || got.Error.Code != test.code || got.Error.Param != test.param {
 				t.Errorf("previous %q, input %.40s = %d %s, want %d %s, param %q", test.previous, test.input, status, body, test.status, test.code, test.param)
 			}
+		}
+	})
+}
+
+// However often an item is named, it is refused before there is more of it than
+// a request may have.
+func TestReferencesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{server: server.Options{MaxBody: 1 << 20}, session: session.Options{Upstreams: models{}}})
+		named := func(text string) string {
+			return `{"type":"item_reference","id":"msg_` + strings.TrimPrefix(r.create(`{"source":{"type":"text","text":`+quote(text)+`}}`), "/v1/sessions/") + `_0"}`
+		}
+		long := named(strings.Repeat("x", 300_000))
+		time.Sleep(time.Minute)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		status, body := r.do("POST", "/v1/responses", `{"model":"length","input":[`+strings.Repeat(long+",", 999)+long+`]}`)
+		runtime.ReadMemStats(&after)
+		if status != 413 || !strings.Contains(body, `"code":"body_too_large"`) {
+			t.Errorf("an item a thousand times = %d %s, want 413 body_too_large", status, body)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 64<<20 {
+			t.Errorf("it took %d MiB, want 64 at most", got>>20)
+		}
+		if status, body := r.do("POST", "/v1/responses", `{"model":"length","input":[`+long+","+long+","+long+`]}`); status != 200 {
+			t.Errorf("an item three times = %d %s, want 200", status, body)
+		}
+		var all []string
+		for range 17 {
+			all = append(all, named("x"))
+		}
+		time.Sleep(time.Minute)
+		if status, body := r.do("POST", "/v1/responses", `{"model":"length","input":[`+strings.Join(append(all[:16:16], all[:16]...), ",")+`]}`); status != 200 {
+			t.Errorf("items of 16 responses = %d %s, want 200", status, body)
+		}
+		if status, body := r.do("POST", "/v1/responses", `{"model":"length","input":[`+strings.Join(all, ",")+`]}`); status != 400 || !strings.Contains(body, `"param":"input","code":"invalid_field"`) {
+			t.Errorf("items of 17 responses = %d %s, want 400", status, body)
 		}
 	})
 }
