@@ -10,7 +10,8 @@ import (
 	"tokenrelay/session"
 )
 
-// maxChat bounds the id of a chat, in bytes.
+// maxChat bounds the id of a chat, and that of a message that is recorded, in
+// bytes.
 const maxChat = 255
 
 // uiParameters are the fields of a request of the AI SDK that go on to the
@@ -157,9 +158,13 @@ func (r *uiRequest) converted(messages []json.RawMessage) (json.RawMessage, erro
 			r.prompt = joined(parts)
 		case "assistant":
 			all = append(all, assistantMessages(parts)...)
-			if i == len(messages)-1 && m.ID != "" {
-				r.recorded = map[string]uiRecord{"ui": {m.ID}}
+			if i < len(messages)-1 || m.ID == "" {
+				break
 			}
+			if len(m.ID) > maxChat {
+				return nil, &session.InvalidError{Field: at + ".id", Reason: fmt.Sprintf("is longer than %d bytes", maxChat)}
+			}
+			r.recorded = map[string]uiRecord{"ui": {m.ID}}
 		default:
 			return nil, &session.InvalidError{Field: at + ".role", Reason: "must be system, user or assistant"}
 		}

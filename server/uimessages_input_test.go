@@ -88,6 +88,7 @@ func TestBadInputOfUI(t *testing.T) {
 			"a tool without call":    {"POST", "/api/chat", message(`{"role":"assistant","parts":[{"type":"tool-x","state":"output-available"}]}`), "", 400, "invalid_field", "messages.0.parts.0: must have a toolCallId"},
 			"a tool without name":    {"POST", "/api/chat", message(`{"role":"assistant","parts":[{"type":"dynamic-tool","toolCallId":"c"}]}`), "", 400, "invalid_field", "messages.0.parts.0: must have a toolCallId"},
 			"a long id":              {"POST", "/api/chat", uiAsks(`,"id":"` + strings.Repeat("x", 256) + `"`), "", 400, "invalid_field", "id: is longer than 255 bytes"},
+			"a long message id":      {"POST", "/api/chat", message(`{"id":"` + strings.Repeat("x", 256) + `","role":"assistant","parts":[{"type":"text","text":"Hi"}]}`), "", 400, "invalid_field", "messages.0.id: is longer than 255 bytes"},
 			"an id that is a number": {"POST", "/api/chat", uiAsks(`,"id":7`), "", 400, "invalid_field", "id: cannot be this number"},
 			"a model without an end": {"POST", "/api/chat", uiAsks(`,"model":"mock/m"`), "", 400, "invalid_field", "model: this relay has no upstream"},
 			"settings":               {"POST", "/api/chat", uiAsks(`,"tokenrelay":{"colour":"red"}`), "", 400, "unknown_field", "unknown field tokenrelay.colour"},
