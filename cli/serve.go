@@ -226,6 +226,11 @@ func (c *serveCommand) upstreams(logger *slog.Logger) (*upstream.Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.ChatModel != "" && c.ChatModel != server.DemoModel {
+		if invalid, ok := errors.AsType[*session.InvalidError](set.Has(c.ChatModel)); ok {
+			return nil, fmt.Errorf("--chat-model: %s", invalid.Reason)
+		}
+	}
 	for _, u := range c.Upstream {
 		logger.Info("upstream", "name", u.Name, "protocol", cmp.Or(u.Protocol, upstream.Chat), "host", hostOf(u.BaseURL),
 			"key", u.KeyEnv != "" || u.KeyFile != "", "models", len(u.Models))

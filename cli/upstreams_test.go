@@ -183,6 +183,31 @@ func TestBadProviders(t *testing.T) {
 	}
 }
 
+// A model that no upstream could serve is refused before there is a chat.
+func TestChatModel(t *testing.T) {
+	const a, b = "--upstream=name=a,base_url=http://a.test,model=m", "--upstream=name=b,base_url=http://b.test,model=m"
+	for _, test := range []struct {
+		args []string
+		want string // empty if it is accepted
+	}{
+		{[]string{"--chat-model=nope"}, `--chat-model: there is no model "nope": this relay has no upstream`},
+		{[]string{a, b, "--chat-model=nope"}, `--chat-model: no upstream has "nope": name it as one of a, b`},
+		{[]string{a, b, "--chat-model=m"}, `--chat-model: two upstreams list "m"`},
+		{[]string{a, b, "--chat-model=b/nope"}, ""},
+		{[]string{a, "--chat-model=nope"}, ""}, // it may have more than it lists
+		{[]string{"--chat-model=demo"}, ""},
+	} {
+		cleanEnv(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		var complaint bytes.Buffer
+		status := run(ctx, append([]string{"serve", "--listen=127.0.0.1:0", "--durability=memory"}, test.args...), streams{out: io.Discard, err: &complaint})
+		if got := complaint.String(); (status == 1) != (test.want != "") || !strings.Contains(got, test.want) {
+			t.Errorf("%q: status %d and %q, want %q", test.args, status, got, test.want)
+		}
+	}
+}
+
 // What only shows when it is tried is told with its line too, if it has one.
 func TestBadProvidersOfFile(t *testing.T) {
 	folder := t.TempDir()

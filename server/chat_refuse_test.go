@@ -93,7 +93,8 @@ func TestChatUnknownModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, options{})
 		status, body := r.do("POST", "/v1/chat/completions", completion("gpt-0", ""))
-		if status != 404 || !strings.Contains(body, `"param":"model","code":"model_not_found"`) {
+		if status != 404 || !strings.Contains(body, `"param":"model","code":"model_not_found"`) ||
+			!strings.Contains(body, `"message":"model: there is no model \"gpt-0\": this relay has no upstream, and only demo, its built-in generator, answers (GET /v1/models `) {
 			t.Errorf("answer = %d %s, want 404 model_not_found", status, body)
 		}
 	})

@@ -90,7 +90,7 @@ func TestBadInputOfUI(t *testing.T) {
 			"a long id":              {"POST", "/api/chat", uiAsks(`,"id":"` + strings.Repeat("x", 256) + `"`), "", 400, "invalid_field", "id: is longer than 255 bytes"},
 			"a long message id":      {"POST", "/api/chat", message(`{"id":"` + strings.Repeat("x", 256) + `","role":"assistant","parts":[{"type":"text","text":"Hi"}]}`), "", 400, "invalid_field", "messages.0.id: is longer than 255 bytes"},
 			"an id that is a number": {"POST", "/api/chat", uiAsks(`,"id":7`), "", 400, "invalid_field", "id: cannot be this number"},
-			"a model without an end": {"POST", "/api/chat", uiAsks(`,"model":"mock/m"`), "", 400, "invalid_field", "model: this relay has no upstream"},
+			"a model without an end": {"POST", "/api/chat", uiAsks(`,"model":"mock/m"`), "", 400, "invalid_field", `model: there is no model "mock/m": this relay has no upstream, and only demo`},
 			"settings":               {"POST", "/api/chat", uiAsks(`,"tokenrelay":{"colour":"red"}`), "", 400, "unknown_field", "unknown field tokenrelay.colour"},
 			"a unit":                 {"POST", "/api/chat", uiAsks(`,"tokenrelay":{"unit":"char"}`), "", 400, "invalid_field", "unit: "},
 			"a malformed key":        {"POST", "/api/chat", uiAsks(""), "Idempotency-Key: k k", 400, "malformed_idempotency_key", "Idempotency-Key"},

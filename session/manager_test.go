@@ -49,7 +49,7 @@ func TestCreateRefuses(t *testing.T) {
 			"metadata":        {Source: text("x"), Metadata: map[string]string{"": "x"}},
 			"metadata ":       {Source: text("x"), Metadata: map[string]string{"x": strings.Repeat("x", 513)}},
 			"source.type":     {},
-			"source.type ":    {Source: session.SourceSpec{Type: session.SourceUpstream, Model: "m", Messages: []byte("[]")}},
+			"source.model  ":  {Source: session.SourceSpec{Type: session.SourceUpstream, Model: "m", Messages: []byte("[]")}},
 			"source.text":     {Source: text("\xff")},
 			"source.length":   {Source: session.SourceSpec{Type: session.SourceGenerate, Length: -1}},
 			"source.model":    {Source: session.SourceSpec{Type: session.SourceUpstream}},

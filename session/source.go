@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
+	"strings"
 )
 
 // A SourceType names what yields a session's text.
@@ -115,6 +117,15 @@ var (
 // *InvalidError for a model that it does not know or messages it cannot send.
 type Opener interface {
 	Open(spec SourceSpec) (Source, error)
+}
+
+// NoUpstream reports a model that is asked for where there is no upstream.
+func NoUpstream(model string) *InvalidError {
+	const maxName = 64 // bytes of it that are repeated
+	if len(model) > maxName {
+		model = strings.ToValidUTF8(model[:maxName], "") + "…"
+	}
+	return &InvalidError{"source.model", fmt.Sprintf("there is no model %q: this relay has no upstream, and only demo, its built-in generator, answers (GET /v1/models lists what there is); who runs the relay adds models with --upstream", model)}
 }
 
 // textPiece is how much of a given text is one delta at most, in bytes.

@@ -251,7 +251,7 @@ func (s SourceSpec) open(upstreams Opener) (Source, error) {
 		return nil, nil
 	case SourceUpstream:
 		if upstreams == nil {
-			return nil, &InvalidError{"source.type", "this relay has no upstream: start it with --upstream"}
+			return nil, NoUpstream(s.Model)
 		}
 		return upstreams.Open(s)
 	}

@@ -154,9 +154,6 @@ func (s *Set) Models() []string {
 // one provider. Each source is for one session. What the provider cannot be
 // asked for, in whosever words it is given, is a *session.InvalidError.
 func (s *Set) Open(spec session.SourceSpec) (session.Source, error) {
-	if len(s.providers) == 0 {
-		return nil, &session.InvalidError{Field: "source.type", Reason: "this relay has no upstream: start it with --upstream"}
-	}
 	p, model, err := s.find(spec.Model)
 	if err != nil {
 		return nil, err
@@ -185,8 +182,17 @@ func (s *Set) named(name string) *provider {
 	return nil
 }
 
+// Has returns nil if a session can ask for that model, and otherwise why not.
+func (s *Set) Has(model string) error {
+	_, _, err := s.find(model)
+	return err
+}
+
 // find returns the provider that has a model, and the model's name there.
 func (s *Set) find(model string) (p *provider, bare string, err error) {
+	if len(s.providers) == 0 {
+		return nil, "", session.NoUpstream(model)
+	}
 	name, rest, _ := strings.Cut(model, "/")
 	if p := s.named(name); p != nil && rest != "" {
 		return p, rest, nil

@@ -161,7 +161,7 @@ func TestOpen(t *testing.T) {
 		{"other provider", two, "c/m", message, "source.model"},
 		{"only provider takes any", one, "x", message, "a.test x"},
 		{"only provider takes any with a slash", one, "org/x", message, "a.test org/x"},
-		{"no provider", nil, "a/m", message, "source.type"},
+		{"no provider", nil, "a/m", message, "source.model"},
 		{"no messages", one, "m", ``, "source.messages"},
 		{"empty list", one, "m", `[]`, "source.messages"},
 		{"no list", one, "m", `{"role":"user"}`, "source.messages"},
