@@ -174,7 +174,7 @@ test('errors are problem documents', options, async (t) => {
     [400, 'invalid_field', ['-d', '{}', at('')]],
     [400, 'invalid_utf8', ['-d', '{"text":"\\ud83d"}', at(`/${push.id}/append`)]],
     [405, 'method_not_allowed', ['-X', 'PUT', at(`/${id}`)]],
-    [404, 'route_not_found', [`${relay.url}/v1/nothing`]],
+    [404, 'route_not_found', [at(`/${id}/nothing`)]],
   ]
   for (const [status, code, args] of cases) {
     const answer = parts(await curl('-i', ...args))

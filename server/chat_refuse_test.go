@@ -88,6 +88,38 @@ func TestBadChat(t *testing.T) {
 	})
 }
 
+// What of OpenAI's API is not here, or not under that base URL, is said in its
+// own shape.
+func TestNotHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		for _, test := range []struct {
+			method, path string
+			status       int
+			code, words  string
+		}{
+			{"GET", "/v1/nothing", 404, "route_not_found", "GET /v1/nothing is not here: of OpenAI's API"},
+			{"POST", "/v1/embeddings", 404, "route_not_found", "is not here: of OpenAI's API"},
+			{"POST", "/v1/completions", 404, "route_not_found", "is not here: of OpenAI's API"},
+			{"POST", "/v1/responses/compact", 405, "method_not_allowed", "is not here: of OpenAI's API"},
+			{"POST", "/v1/responses/input_tokens", 405, "method_not_allowed", "is not here: of OpenAI's API"},
+			{"GET", "/v1/responses/resp_x/input_items", 404, "route_not_found", "is not here: of OpenAI's API"},
+			{"GET", "/v1/chat/completions", 405, "method_not_allowed", "is not here: of OpenAI's API"},
+			{"DELETE", "/v1/models", 405, "method_not_allowed", "is not here: of OpenAI's API"},
+			{"POST", "/chat/completions", 404, "route_not_found", "base URL of this relay ends in /v1"},
+			{"POST", "/responses", 404, "route_not_found", "base URL of this relay ends in /v1"},
+			{"GET", "/responses/resp_x", 404, "route_not_found", "base URL of this relay ends in /v1"},
+			{"GET", "/models", 404, "route_not_found", "base URL of this relay ends in /v1"},
+		} {
+			status, body := r.do(test.method, test.path, "")
+			want := `","type":"invalid_request_error","param":null,"code":"` + test.code + `"}}`
+			if status != test.status || !strings.HasPrefix(body, `{"error":{"message":"`) || !strings.Contains(body, want) || !strings.Contains(body, test.words) {
+				t.Errorf("%s %s = %d %s, want %d %s: %s", test.method, test.path, status, body, test.status, test.code, test.words)
+			}
+		}
+	})
+}
+
 // Without an upstream no model but the generator's is there.
 func TestChatUnknownModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -291,12 +291,12 @@ func (p problem) passes() bool {
 
 // shapeOf returns how the clients of a path expect errors.
 func shapeOf(path string) func(*gin.Context, problem) {
-	for _, prefix := range [...]string{"/v1/responses", "/v1/chat/", "/v1/models"} {
-		if strings.HasPrefix(path, prefix) {
-			return renderOpenAI
-		}
-	}
-	if strings.HasPrefix(path, "/api/") {
+	switch {
+	case strings.HasPrefix(path, "/v1/sessions"):
+		return renderProblem
+	case strings.HasPrefix(path, "/v1/"), isOpenAI(path):
+		return renderOpenAI
+	case strings.HasPrefix(path, "/api/"):
 		return renderText
 	}
 	return renderProblem

@@ -50,7 +50,7 @@ func newPage(from fs.FS) (*page, error) {
 // serve answers what no route takes.
 func (p *page) serve(c *gin.Context) error {
 	at := c.Request.URL.Path
-	notFound := &requestError{codeRoute, "there is nothing at " + at}
+	notFound := notHere(c.Request, codeRoute)
 	if method := c.Request.Method; method != http.MethodGet && method != http.MethodHead || isAPI(at) {
 		return notFound
 	}
@@ -77,6 +77,7 @@ func (p *page) serve(c *gin.Context) error {
 // isAPI reports whether a path is the API's, where the page is no answer: a
 // program that asks for it must not take the page for one.
 func isAPI(at string) bool {
-	first, _, _ := strings.Cut(strings.TrimPrefix(path.Clean(at), "/"), "/")
-	return first == "v1" || first == "api" || first == "healthz" || first == "readyz"
+	at = path.Clean(at)
+	first, _, _ := strings.Cut(strings.TrimPrefix(at, "/"), "/")
+	return isOpenAI(at) || first == "v1" || first == "api" || first == "healthz" || first == "readyz"
 }

@@ -123,7 +123,6 @@ func TestBadInput(t *testing.T) {
 			"query on a command":        {"POST", push + "/pause?x=1", "", "", 400, "invalid_parameter"},
 			"malformed key":             {"POST", "/v1/sessions", pushLines, "Idempotency-Key: k k", 400, "malformed_idempotency_key"},
 			"wrong method":              {"PUT", push, "", "", 405, "method_not_allowed"},
-			"no route":                  {"GET", "/v1/nothing", "", "", 404, "route_not_found"},
 			"later route ws":            {"GET", push + "/ws", "", "", 404, "route_not_found"},
 			"foreign page":              {"POST", "/v1/sessions", pushLines, "Origin: https://evil.example", 403, "cross_origin"},
 			"foreign frame":             {"POST", push + "/stop", "", "Sec-Fetch-Site: cross-site", 403, "cross_origin"},

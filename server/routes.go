@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -90,10 +91,28 @@ func (s *Server) newEngine() (*gin.Engine, error) {
 		}))
 	}
 	e.NoRoute(s.try(page.serve))
-	e.NoMethod(s.try(func(c *gin.Context) error {
-		return &requestError{codeMethod, c.Request.Method + " is not for " + c.Request.URL.Path}
-	}))
+	e.NoMethod(s.try(func(c *gin.Context) error { return notHere(c.Request, codeMethod) }))
 	return e, nil
+}
+
+// notHere says what there is not, and where a client of OpenAI's is to look.
+func notHere(r *http.Request, is code) error {
+	at, asked := r.URL.Path, r.Method+" "+echo(r.URL.Path)
+	switch {
+	case isOpenAI(at):
+		return &requestError{codeRoute, asked + " is not here: the base URL of this relay ends in /v1, as in http://127.0.0.1:8080/v1"}
+	case strings.HasPrefix(at, "/v1/") && !strings.HasPrefix(at, "/v1/sessions"):
+		return &requestError{is, asked + " is not here: of OpenAI's API this relay has responses, chat completions and models, in the routes that docs/protocol.md lists"}
+	case is == codeMethod:
+		return &requestError{is, r.Method + " is not for " + at}
+	}
+	return &requestError{is, "there is nothing at " + at}
+}
+
+// isOpenAI reports whether a path would be OpenAI's behind the right base URL.
+func isOpenAI(at string) bool {
+	first, rest, _ := strings.Cut(strings.TrimPrefix(at, "/"), "/")
+	return first == "responses" || first == "models" || first == "chat" && strings.HasPrefix(rest, "completions")
 }
 
 // errAbort says that a stream stops before its terminal event. The connection
