@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -31,12 +30,12 @@ func (s *Server) createCompletion(c *gin.Context) error {
 	case err != nil:
 		return err
 	case q.streams:
-		return s.project(c, created, newChatProjection(created.Info()), from)
+		return made(c, s.project(c, created, newChatProjection(created.Info()), from))
 	}
-	if err := s.toEnd(c.Request.Context(), created, func(session.Frame) {}); err != nil {
-		return err
+	if err := s.awaitEnd(c, created); err != nil {
+		return made(c, err)
 	}
-	return s.renderCompletion(c, created)
+	return made(c, s.renderCompletion(c, created))
 }
 
 // retrieveCompletion answers with what a create would have: the whole, or its
@@ -101,8 +100,6 @@ func (s *Server) renderCompletion(c *gin.Context, found *session.Session) error 
 	} else if err != nil {
 		return err
 	}
-	// The answer may have taken all the time there was.
-	http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout))
 	c.Data(http.StatusOK, "application/json", body)
 	return nil
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -212,9 +214,19 @@ func eventCursor(value string) (from int64, err error) {
 	return int64(n) + 1, nil
 }
 
-// toEnd gives take all frames of a session, those to come too, and returns when
-// it has had the terminal one.
-func (s *Server) toEnd(ctx context.Context, found *session.Session, take func(session.Frame)) error {
+// awaitEnd returns when a session that c has made, or found again, has ended.
+// Meanwhile nothing is written: whatever the client is told then, be it an
+// error, has a deadline of its own.
+func (s *Server) awaitEnd(c *gin.Context, found *session.Session) error {
+	err := s.toEnd(c.Request.Context(), found)
+	http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout))
+	if errors.Is(err, session.ErrShutdown) {
+		return fmt.Errorf("the relay is going before the answer has come to its end; the session goes on, and %s names it: %w", sessionHeader, err)
+	}
+	return err
+}
+
+func (s *Server) toEnd(ctx context.Context, found *session.Session) error {
 	reader, err := found.Read(0)
 	if err != nil {
 		return err
@@ -225,17 +237,13 @@ func (s *Server) toEnd(ctx context.Context, found *session.Session, take func(se
 	}
 	defer s.streams.leave()
 	for {
-		frames, more, err := reader.Next(ctx, writeSize)
+		_, more, err := reader.Next(ctx, writeSize)
 		switch {
 		case err == io.EOF:
 			return nil
 		case err != nil:
 			return err
-		}
-		for f := range frames.Frames() {
-			take(f)
-		}
-		if more == nil {
+		case more == nil:
 			continue
 		}
 		select {
@@ -246,6 +254,16 @@ func (s *Server) toEnd(ctx context.Context, found *session.Session, take func(se
 			return session.ErrShutdown
 		}
 	}
+}
+
+// made is an error in answer to a request that has made a session. SDKs repeat
+// what failed and will pass: without a key that would make another session, and
+// have it paid for twice.
+func made(c *gin.Context, err error) error {
+	if err != nil && c.Request.Header["Idempotency-Key"] == nil {
+		c.Header("X-Should-Retry", "false")
+	}
+	return notThere(err)
 }
 
 // soFar gives take the frames of a session that there are.

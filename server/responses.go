@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -45,22 +44,20 @@ func (s *Server) createResponse(c *gin.Context) error {
 	case err != nil:
 		return err
 	case r.streams:
-		return s.project(c, created, newResponses(created.Info()), from)
+		return made(c, s.project(c, created, newResponses(created.Info()), from))
 	case r.background && !again:
 		object := newResponses(created.Info())
 		return renderResponse(c, object.appendObject(nil, statusQueued))
 	case r.background:
 		return s.renderResponse(c, created)
 	}
-	if err := s.toEnd(c.Request.Context(), created, func(session.Frame) {}); err != nil {
-		return err
+	if err := s.awaitEnd(c, created); err != nil {
+		return made(c, err)
 	}
-	// The answer may have taken all the time there was.
-	http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout))
 	if status := created.Status(); status.State == session.Failed || status.State == session.Interrupted {
 		return brokenAnswer(c, created, failureOf(status.State, *status.End))
 	}
-	return s.renderResponse(c, created)
+	return made(c, s.renderResponse(c, created))
 }
 
 // A heldResponse is one that has been read, within what readers may keep.
