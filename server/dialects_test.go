@@ -42,6 +42,21 @@ func TestDialects(t *testing.T) {
 				case same && !strings.Contains(string(b.next().Body), `"x":1`):
 					t.Errorf("%s to %s: what nobody knows did not pass: %d %s", path, p, status, got)
 				}
+				if same {
+					continue // the provider says what it thinks of it
+				}
+				for value, code := range map[string]string{`7`: "invalid_field", `[{"type":"tides"}]`: "unsupported_parameter"} {
+					status, got := b.do("POST", path, fmt.Sprintf(body, `,"tools":`+value))
+					if status != 400 || !strings.Contains(got, `"param":"tools","code":"`+code+`"`) {
+						t.Errorf("%s to %s with the tools %s: %d %s, want 400 %s", path, p, value, status, got, code)
+					}
+				}
+				for value, code := range map[string]string{`7`: "invalid_field", `"tide"`: "unsupported_parameter"} {
+					status, got := b.do("POST", path, fmt.Sprintf(body, `,"tools":[{"type":"function","name":"f","function":{"name":"f"}}],"tool_choice":`+value))
+					if status != 400 || !strings.Contains(got, `"param":"tool_choice","code":"`+code+`"`) {
+						t.Errorf("%s to %s with the choice %s: %d %s, want 400 %s", path, p, value, status, got, code)
+					}
+				}
 			}
 		})
 	}

@@ -195,6 +195,7 @@ func problemOf(err error) problem {
 	p := problem{Code: codeInternal, Detail: err.Error()}
 	var (
 		request  *requestError
+		refused  *session.UnsupportedError
 		invalid  *session.InvalidError
 		ahead    *session.AheadError
 		ended    *session.EndedError
@@ -210,6 +211,8 @@ func problemOf(err error) problem {
 		if blamed, ok := errors.AsType[*fieldError](err); ok {
 			p.Field = blamed.field
 		}
+	case errors.As(err, &refused):
+		p.Code, p.Field = codeUnsupported, refused.Field
 	case errors.As(err, &invalid):
 		p.Code, p.Field = codeInvalid, invalid.Field
 	case errors.As(err, &ahead):
@@ -329,7 +332,7 @@ func renderOpenAI(c *gin.Context, p problem) {
 	if !p.passes() {
 		c.Header("X-Should-Retry", "false")
 	}
-	e := openAIError{Message: foreign(p.Detail), Type: "invalid_request_error", Code: p.foreignCode()}
+	e := openAIError{Message: foreign(p.Detail), Type: "invalid_request_error", Code: p.Code}
 	switch {
 	case p.Status == http.StatusTooManyRequests:
 		e.Type = "rate_limit_error"
@@ -348,15 +351,6 @@ func renderOpenAI(c *gin.Context, p problem) {
 	c.Data(p.Status, "application/json", append(appendJSON(nil, body), '\n'))
 }
 
-// foreignCode is the code for a client of another protocol. A parameter that its
-// model's provider cannot be asked for is none of its mistakes.
-func (p problem) foreignCode() code {
-	if strings.HasPrefix(p.Field, "source.parameters.") {
-		return codeUnsupported
-	}
-	return p.Code
-}
-
 // foreign is a field's name, or what is said about it, in words of clients that
 // know nothing of sources.
 func foreign(words string) string {
@@ -369,6 +363,6 @@ func foreign(words string) string {
 
 // renderText answers with a sentence: the AI SDK shows the body as it is.
 func renderText(c *gin.Context, p problem) {
-	c.Header("X-Error-Code", string(p.foreignCode()))
+	c.Header("X-Error-Code", string(p.Code))
 	c.Data(p.Status, "text/plain; charset=utf-8", []byte(foreign(p.Detail)))
 }

@@ -48,6 +48,12 @@ type InvalidError struct {
 
 func (e *InvalidError) Error() string { return e.Field + ": " + e.Reason }
 
+// An UnsupportedError reports a value that is right in itself, and that this
+// session's source cannot be asked for. It is an *InvalidError too.
+type UnsupportedError struct{ InvalidError }
+
+func (e *UnsupportedError) Unwrap() error { return &e.InvalidError }
+
 // An AheadError reports a resume point past the end of the log.
 type AheadError struct{ After, Last FrameID }
 

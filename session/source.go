@@ -114,7 +114,8 @@ var (
 )
 
 // An Opener makes the sources of upstream sessions. It returns an
-// *InvalidError for a model that it does not know or messages it cannot send.
+// *InvalidError for a model that it does not know or messages it cannot send, and
+// an *UnsupportedError for parameters that the model's provider has no word for.
 type Opener interface {
 	Open(spec SourceSpec) (Source, error)
 }

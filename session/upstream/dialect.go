@@ -95,8 +95,14 @@ func isNeutral(name string, raw json.RawMessage) bool {
 	return known && reflect.DeepEqual(value, usual)
 }
 
+// An untranslatable is what a rule says of a value that the other protocol has no
+// word for. Its other errors are of values that mean nothing in the client's own.
+type untranslatable string
+
+func (u untranslatable) Error() string { return string(u) }
+
 // errNoCounterpart reports a parameter that the other protocol does not have.
-var errNoCounterpart = errors.New("has no counterpart")
+const errNoCounterpart = untranslatable("has no counterpart")
 
 // translated returns q in the form of protocol p.
 func (q question) translated(p Protocol) (question, error) {
@@ -164,10 +170,14 @@ func (q *question) apply(rules map[string]rule, p Protocol, nameOf func(string) 
 		}
 		err := take(to, value)
 		if errors.Is(err, errNoCounterpart) {
-			err = fmt.Errorf("cannot be translated for this model, whose provider speaks %s", p)
+			err = untranslatable(fmt.Sprintf("cannot be translated for this model, whose provider speaks %s", p))
 		}
 		if err != nil {
-			return &session.InvalidError{Field: "source.parameters." + nameOf(name), Reason: err.Error()}
+			invalid := session.InvalidError{Field: "source.parameters." + nameOf(name), Reason: err.Error()}
+			if _, ok := errors.AsType[untranslatable](err); ok {
+				return &session.UnsupportedError{InvalidError: invalid}
+			}
+			return &invalid
 		}
 	}
 	for name, object := range to.within {

@@ -1,9 +1,6 @@
 package upstream
 
-import (
-	"encoding/json"
-	"errors"
-)
+import "encoding/json"
 
 // chatToAnthropic are the parameters of chat completions as Anthropic has them.
 var chatToAnthropic = map[string]rule{
@@ -55,7 +52,7 @@ func anthropicFormat(to *request, value json.RawMessage) error {
 	case f.Type == "json_schema":
 		to.set("output_config.format", jsonOf(fields{"type": jsonString(f.Type), "schema": f.Schema["schema"]}))
 	case f.Type != "text":
-		return errors.New("can be json_schema for this model, and not json_object")
+		return untranslatable("can be json_schema for this model, and not json_object")
 	}
 	return nil
 }
@@ -76,7 +73,7 @@ func listOf(value json.RawMessage) json.RawMessage {
 func anthropicTemperature(to *request, value json.RawMessage) error {
 	var temperature float64
 	if json.Unmarshal(value, &temperature) == nil && temperature > 1 {
-		return errors.New("can be 1 at most for this model")
+		return untranslatable("can be 1 at most for this model")
 	}
 	to.set("temperature", value)
 	return nil

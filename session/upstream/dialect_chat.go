@@ -38,7 +38,9 @@ type function struct {
 	Strict      json.RawMessage `json:"strict,omitempty"`
 }
 
-var errTools = errors.New("must be a list of functions: tools of other types have no counterpart for this model")
+var errNoTools = errors.New("must be a list of functions")
+
+const errOtherTools = untranslatable("must be a list of functions: tools of other types have no counterpart for this model")
 
 // functionsOf reads the parameter tools.
 func functionsOf(value json.RawMessage) ([]function, error) {
@@ -47,12 +49,15 @@ func functionsOf(value json.RawMessage) ([]function, error) {
 		Function *function `json:"function"`
 	}
 	if json.Unmarshal(value, &tools) != nil {
-		return nil, errTools
+		return nil, errNoTools
 	}
 	var functions []function
 	for _, tool := range tools {
-		if tool.Type != "function" || tool.Function == nil {
-			return nil, errTools
+		switch {
+		case tool.Type != "function":
+			return nil, errOtherTools
+		case tool.Function == nil:
+			return nil, errNoTools
 		}
 		functions = append(functions, *tool.Function)
 	}
@@ -70,14 +75,16 @@ func (f function) schema() json.RawMessage {
 	return noArguments
 }
 
-var errChoice = errors.New("must be auto, none, required or a function: others have no counterpart for this model")
+var errNoChoice = errors.New("must be auto, none, required or a function")
+
+const errOtherChoice = untranslatable("must be auto, none, required or a function: others have no counterpart for this model")
 
 // choiceOf reads the parameter tool_choice: auto, none or required, or function
 // and its name.
 func choiceOf(value json.RawMessage) (mode, name string, err error) {
 	if json.Unmarshal(value, &mode) == nil {
 		if !slices.Contains([]string{"auto", "none", "required"}, mode) {
-			err = errChoice
+			err = errOtherChoice
 		}
 		return mode, "", err
 	}
@@ -85,8 +92,11 @@ func choiceOf(value json.RawMessage) (mode, name string, err error) {
 		Type     string
 		Function struct{ Name string }
 	}
-	if json.Unmarshal(value, &choice) != nil || choice.Type != "function" || choice.Function.Name == "" {
-		return "", "", errChoice
+	switch {
+	case json.Unmarshal(value, &choice) != nil || choice.Type == "function" && choice.Function.Name == "":
+		return "", "", errNoChoice
+	case choice.Type != "function":
+		return "", "", errOtherChoice
 	}
 	return choice.Type, choice.Function.Name, nil
 }

@@ -1,9 +1,6 @@
 package upstream
 
-import (
-	"encoding/json"
-	"errors"
-)
+import "encoding/json"
 
 // chatToOllama are the parameters of chat completions as Ollama has them.
 var chatToOllama = map[string]rule{
@@ -66,7 +63,7 @@ func ollamaChoice(to *request, value json.RawMessage) error {
 	case mode == "none":
 		to.noTools = true
 	case mode != "auto":
-		return errors.New("can be auto or none for this model")
+		return untranslatable("can be auto or none for this model")
 	}
 	return nil
 }

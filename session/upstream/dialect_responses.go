@@ -106,7 +106,7 @@ func eachMember(value json.RawMessage, takers map[string]func(json.RawMessage) e
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		take := takers[name]
 		if take == nil {
-			return fmt.Errorf("has the field %q, which has no counterpart for this model", name)
+			return untranslatable(fmt.Sprintf("has the field %q, which has no counterpart for this model", name))
 		}
 		if err := take(object[name]); err != nil {
 			return fmt.Errorf("%s %w", name, err)
@@ -118,12 +118,12 @@ func eachMember(value json.RawMessage, takers map[string]func(json.RawMessage) e
 func chatTools(to *request, value json.RawMessage) error {
 	var tools []function
 	if json.Unmarshal(value, &tools) != nil {
-		return errTools
+		return errNoTools
 	}
 	var made []fields
 	for _, tool := range tools {
 		if tool.Type != "function" {
-			return errTools
+			return errOtherTools
 		}
 		tool.Type = ""
 		for _, member := range []*json.RawMessage{&tool.Description, &tool.Parameters, &tool.Strict} {
