@@ -18,7 +18,8 @@ const (
 	maxKey = 255
 
 	// demoRate is how many events a second the generator gives to a client of
-	// another protocol that streams, unless it says so: as fast as models are.
+	// another protocol that streams, or asks in the background, unless it says
+	// so: as fast as models are.
 	demoRate = 40
 
 	// sessionHeader tells clients of other protocols which session is theirs.
@@ -77,6 +78,7 @@ type question struct {
 	prompt     string // for the generator: what was said last
 	seed       uint64 // for the generator
 	streams    bool   // the client reads it as it comes
+	background bool   // the client comes back for it
 	recorded   any    // what the protocol shows of the request again; nil for nothing
 	alias      string
 }
@@ -137,7 +139,7 @@ func (q question) spec(e extension) (session.Spec, error) {
 	}
 	if q.model == DemoModel {
 		spec.Source = session.SourceSpec{Type: session.SourceGenerate, Prompt: q.prompt, Seed: *cmp.Or(e.Seed, &q.seed), Length: e.Length}
-		if spec.Rate == 0 && q.streams {
+		if spec.Rate == 0 && (q.streams || q.background) {
 			spec.Rate = demoRate
 		}
 	} else {

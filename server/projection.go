@@ -258,8 +258,11 @@ func (s *Server) toEnd(ctx context.Context, found *session.Session) error {
 
 // made is an error in answer to a request that has made a session. SDKs repeat
 // what failed and will pass: without a key that would make another session, and
-// have it paid for twice.
+// have it paid for twice. One for which nothing was paid is repeated.
 func made(c *gin.Context, err error) error {
+	if broken, ok := errors.AsType[*brokenError](err); ok && broken.again {
+		return err
+	}
 	if err != nil && c.Request.Header["Idempotency-Key"] == nil {
 		c.Header("X-Should-Retry", "false")
 	}

@@ -42,10 +42,9 @@ var large = []string{"tools", "instructions", "text", "tool_choice"}
 // A responseRequest is the body of a create.
 type responseRequest struct {
 	question
-	extension  extension
-	input      []json.RawMessage
-	background bool
-	previous   string // id of the response that this one continues; empty for none
+	extension extension
+	input     []json.RawMessage
+	previous  string // id of the response that this one continues; empty for none
 }
 
 // parseResponse reads a create.

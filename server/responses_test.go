@@ -250,3 +250,25 @@ func TestResponseIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// In the background the generator takes its time, so that there is something to
+// poll and to cancel; who waits for the whole does not wait for that.
+func TestResponseDemoInBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		w := world{relay: r}
+		begun := time.Now()
+		if _, got := w.response("POST", "/v1/responses", response("demo", "")); got.Status != "completed" || time.Since(begun) > time.Second {
+			t.Errorf("who waits gets %s after %v, want completed at once", got.Status, time.Since(begun))
+		}
+		_, queued := w.response("POST", "/v1/responses", response("demo", `,"background":true`))
+		time.Sleep(time.Second)
+		_, polled := w.response("GET", "/v1/responses/"+queued.ID, "")
+		if n := len(strings.Fields(polled.text())); polled.Status != "in_progress" || n == 0 || n > 40 {
+			t.Errorf("after a second it is %s with %d words, want in_progress with some", polled.Status, n)
+		}
+		if _, cancelled := w.response("POST", "/v1/responses/"+queued.ID+"/cancel", ""); cancelled.Status != "cancelled" {
+			t.Errorf("cancelled it is %s, want cancelled", cancelled.Status)
+		}
+	})
+}
