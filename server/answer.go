@@ -16,8 +16,10 @@ type answer struct {
 	parts   []*part
 	end     *session.End // nil until it has ended
 	state   session.State
+	run     *part         // of text or reasoning, that is open; nil for none
+	open    []*part       // calls, all until the answer ends
 	calls   map[int]*part // by their index in the log
-	bytes   int           // of the parts
+	held    int           // bytes of the parts
 }
 
 // A part is a run of text or of reasoning, or a tool call. Text and reasoning
@@ -29,6 +31,7 @@ type part struct {
 	text     escaped      // of a call its arguments
 	id, name string       // of a call
 	ended    bool
+	cut      bool // it ended with the answer only
 }
 
 // escaped is text as it stands between the quotes of a JSON string. Frames have
@@ -79,10 +82,73 @@ func (a *answer) take(f session.Frame) step {
 	case f.Kind.Terminal():
 		a.state, a.end = session.State(f.Kind), new(session.End)
 		json.Unmarshal(f.Data, a.end) // what this relay wrote
-		return step{ended: a.close(func(*part) bool { return true }), over: true}
+		s := step{ended: append(a.open, a.endRun()...), over: true} // in their order: a call that began behind a run has ended it
+		for _, p := range s.ended {
+			p.ended, p.cut = true, true
+		}
+		a.open = nil
+		return s
 	}
 	return step{}
 }
+
+func (a *answer) add(kind session.Kind, delta escaped) step {
+	s := step{delta: delta}
+	if a.run == nil || a.run.kind != kind {
+		s.ended = a.endRun()
+		a.run, s.begins = a.begin(kind), true
+	}
+	s.part = a.run
+	s.part.text = append(s.part.text, delta...)
+	a.held += len(delta)
+	return s
+}
+
+func (a *answer) call(f session.Frame) step {
+	call, ok := fragmentOf(f)
+	if !ok {
+		return step{}
+	}
+	s := step{part: a.calls[call.Index], delta: call.Arguments}
+	if s.part == nil {
+		s.ended = a.endRun()
+		s.part, s.begins = a.begin(session.KindToolCall), true
+		a.open = append(a.open, s.part)
+		if a.calls == nil {
+			a.calls = make(map[int]*part)
+		}
+		a.calls[call.Index] = s.part
+	}
+	if call.ID != "" {
+		s.part.id = call.ID
+	}
+	if call.Name != "" {
+		s.part.name = call.Name
+	}
+	s.part.text = append(s.part.text, s.delta...)
+	a.held += len(s.delta)
+	return s
+}
+
+func (a *answer) begin(kind session.Kind) *part {
+	p := &part{kind: kind, index: len(a.parts)}
+	a.parts = append(a.parts, p)
+	a.held += 100 // about
+	return p
+}
+
+// endRun ends the part of text or reasoning that is open, and returns it.
+func (a *answer) endRun() (ended []*part) {
+	if a.run != nil {
+		a.run.ended = true
+		ended = append(ended, a.run)
+	}
+	a.run = nil
+	return ended
+}
+
+// size is how many bytes the answer takes, about.
+func (a *answer) size() int { return a.held }
 
 // escapedText returns the text of a text or reasoning frame, whose payload is
 // {"text":"…"}.
@@ -90,19 +156,6 @@ func escapedText(f session.Frame) escaped {
 	text, _ := bytes.CutPrefix(f.Data, []byte(`{"text":"`))
 	text, _ = bytes.CutSuffix(text, []byte(`"}`))
 	return text
-}
-
-func (a *answer) add(kind session.Kind, delta escaped) step {
-	s := step{delta: delta}
-	if n := len(a.parts); n > 0 && a.parts[n-1].kind == kind && !a.parts[n-1].ended {
-		s.part = a.parts[n-1]
-	} else {
-		s.ended = a.close(func(p *part) bool { return p.kind != session.KindToolCall })
-		s.part, s.begins = a.begin(kind), true
-	}
-	s.part.text = append(s.part.text, delta...)
-	a.bytes += len(delta)
-	return s
 }
 
 // A fragment is what a tool call frame carries.
@@ -125,49 +178,3 @@ func (e *escaped) UnmarshalJSON(raw []byte) error {
 	}
 	return nil
 }
-
-func (a *answer) call(f session.Frame) step {
-	call, ok := fragmentOf(f)
-	if !ok {
-		return step{}
-	}
-	s := step{part: a.calls[call.Index], delta: call.Arguments}
-	if s.part == nil {
-		s.ended = a.close(func(p *part) bool { return p.kind != session.KindToolCall })
-		s.part, s.begins = a.begin(session.KindToolCall), true
-		if a.calls == nil {
-			a.calls = make(map[int]*part)
-		}
-		a.calls[call.Index] = s.part
-	}
-	if call.ID != "" {
-		s.part.id = call.ID
-	}
-	if call.Name != "" {
-		s.part.name = call.Name
-	}
-	s.part.text = append(s.part.text, s.delta...)
-	a.bytes += len(s.delta)
-	return s
-}
-
-func (a *answer) begin(kind session.Kind) *part {
-	p := &part{kind: kind, index: len(a.parts)}
-	a.parts = append(a.parts, p)
-	a.bytes += 100 // about
-	return p
-}
-
-// close ends the parts that it is to, and returns those that it ended.
-func (a *answer) close(which func(*part) bool) (ended []*part) {
-	for _, p := range a.parts {
-		if !p.ended && which(p) {
-			p.ended = true
-			ended = append(ended, p)
-		}
-	}
-	return ended
-}
-
-// size is how many bytes the answer takes, about.
-func (a *answer) size() int { return a.bytes }

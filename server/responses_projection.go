@@ -19,7 +19,6 @@ type responses struct {
 	model      []byte // in JSON
 	echo       []byte // the fields of the request that a response repeats, each behind a comma
 	background bool
-	cut        []*part // those that were open at the end
 }
 
 // newResponses returns the projection of a session.
@@ -49,9 +48,6 @@ func (r *responses) frame(f session.Frame, to *events) {
 	if f.Kind == session.KindSession {
 		r.begin(to)
 		return
-	}
-	if s.over {
-		r.cut = s.ended
 	}
 	for _, p := range s.ended {
 		r.close(p, to)
@@ -210,15 +206,11 @@ func (r *responses) status() string {
 
 // statusOf is that of an item.
 func (r *responses) statusOf(p *part) string {
-	if !p.ended {
+	switch {
+	case !p.ended:
 		return statusInProgress
-	}
-	if r.end != nil && r.status() != statusCompleted {
-		for _, cut := range r.cut {
-			if cut == p {
-				return statusIncomplete
-			}
-		}
+	case p.cut && r.status() != statusCompleted:
+		return statusIncomplete
 	}
 	return statusCompleted
 }

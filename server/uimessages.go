@@ -104,7 +104,7 @@ func (u *uiMessages) text(s step, to *events) {
 		dst = append(append(append(dst, id...), `","delta":"`...), s.delta...)
 		return append(dst, `"}`...)
 	})
-	u.bytes -= len(s.part.text)
+	u.answer.held -= len(s.part.text)
 	s.part.text = s.part.text[:0]
 }
 

@@ -1,0 +1,45 @@
+package server_test
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"tokenrelay/server"
+	"tokenrelay/session"
+)
+
+// frame is one of a log, without its number.
+func frame(kind session.Kind, data string) session.Frame {
+	return session.Frame{Kind: kind, Data: []byte(data)}
+}
+
+// What an answer costs grows with its length, and not faster: neither with its
+// parts nor with its calls.
+func TestManyParts(t *testing.T) {
+	const parts, calls = 200_000, 100_000
+	frames := []session.Frame{frame(session.KindSession, `{"created":"2026-01-02T03:04:05Z"}`)}
+	for range parts / 2 {
+		frames = append(frames, frame(session.KindReasoning, `{"text":"a"}`), frame(session.KindText, `{"text":"b"}`))
+	}
+	for n := range calls {
+		frames = append(frames, frame(session.KindToolCall, fmt.Sprintf(`{"index":%d,"id":"c%d","name":"f","arguments":"{}"}`, n, n)))
+	}
+	frames = append(frames, frame(session.Kind(session.Stopped), `{"reason":"stopped"}`))
+	began := time.Now()
+	shown := server.Project(session.Info{ID: session.NewID()}, math.MaxInt64, frames...)
+	// It takes about a second. If each part took as long as there are others,
+	// it would be minutes.
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("%d parts and %d calls took %v", parts, calls, took)
+	}
+	object := string(shown["responses"].Object)
+	if got := strings.Count(object, `"status":"incomplete"`); got != calls {
+		t.Errorf("%d items are incomplete, want the %d calls", got, calls)
+	}
+	if got := strings.Count(object, `"status":"completed"`); got != parts {
+		t.Errorf("%d items are completed, want the %d parts", got, parts)
+	}
+}
