@@ -13,9 +13,11 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"tokenrelay/session"
@@ -102,8 +104,8 @@ func (c *client) make(ctx context.Context, route string, body any) (string, erro
 	}
 	key := cryptorand.Text()
 	for wait := minBackoff; ; wait *= 2 {
-		id, err := c.makeOnce(ctx, route, encoded, key)
-		if err == nil || !lost(err) || wait > maxMakeWait {
+		id, lost, err := c.makeOnce(ctx, route, encoded, key)
+		if !lost || wait > maxMakeWait {
 			return id, err
 		}
 		select {
@@ -114,34 +116,41 @@ func (c *client) make(ctx context.Context, route string, body any) (string, erro
 	}
 }
 
-// lost reports whether a request that failed so may have been carried out: there
-// was a connection, and it gave no answer.
-func lost(err error) bool {
-	_, answered := errors.AsType[*problem](err)
-	failed, ok := errors.AsType[*net.OpError](err)
-	return !answered && !(ok && failed.Op == "dial")
-}
-
-func (c *client) makeOnce(ctx context.Context, route string, body []byte, key string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+route, bytes.NewReader(body))
+// makeOnce asks once. That the line was lost means that a session may have been
+// made: there was a connection, and it broke before all of the answer was there.
+func (c *client) makeOnce(ctx context.Context, route string, body []byte, key string) (id string, lost bool, err error) {
+	var connected atomic.Bool // to a relay or not; with TLS after that has agreed
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
+	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodPost, c.base+route, bytes.NewReader(body))
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Idempotency-Key", key)
 	response, err := c.http.Do(request)
 	if err != nil {
-		return "", fmt.Errorf("%w\nIs there a relay at %s? Start one with %s serve", err, c.base, program)
+		return "", connected.Load() && !noHTTP(err), fmt.Errorf("%w\nIs there a relay at %s? Start one with %s serve", err, c.base, program)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusCreated && response.StatusCode != http.StatusOK {
-		return "", problemOf(response)
+		return "", false, problemOf(response)
+	}
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return "", true, fmt.Errorf("the relay's answer: %w", err)
 	}
 	var created struct{ ID string }
-	if err := json.NewDecoder(response.Body).Decode(&created); err != nil {
-		return "", fmt.Errorf("the relay's answer: %w", err)
+	if err := json.Unmarshal(answer, &created); err != nil {
+		return "", false, fmt.Errorf("the relay's answer: %w", err)
 	}
-	return created.ID, nil
+	return created.ID, false, nil
+}
+
+// noHTTP reports whether what answered speaks another protocol. An answer that
+// was cut off within its first word looks alike, but for how it begins.
+func noHTTP(err error) bool {
+	_, line, malformed := strings.Cut(err.Error(), `malformed HTTP response "`)
+	return malformed && !strings.HasPrefix(line, "H")
 }
 
 // sourceOf returns what the text of a session is from.

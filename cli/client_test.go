@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -296,6 +298,57 @@ func TestCreateCut(t *testing.T) {
 		began := time.Now()
 		if _, err := network.client(t).create(t.Context(), body); err == nil || !strings.Contains(err.Error(), "Is there a relay") || time.Since(began) > 5*time.Second {
 			t.Errorf("create over lines that break = %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// What no relay answers is told at once.
+func TestCreateElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		says := func(answer string) func(net.Conn) {
+			return func(c net.Conn) {
+				http.ReadRequest(bufio.NewReader(c))
+				io.WriteString(c, answer)
+			}
+		}
+		for name, test := range map[string]struct {
+			base   string
+			serve  func(net.Conn) // nil: nobody listens
+			says   string
+			asked  int // connections
+			waited bool
+		}{
+			"nobody":            {"http://localhost", nil, "Is there a relay", 1, false},
+			"no address":        {"http://local host", nil, "invalid character", 0, false},
+			"no scheme of ours": {"htp://localhost", nil, "unsupported protocol scheme", 0, false},
+			"TLS for none":      {"https://localhost", func(c net.Conn) { c.Read(make([]byte, 4096)); io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") }, "HTTP response to HTTPS client", 1, false},
+			"no HTTP":           {"http://localhost", says("SSH-2.0-x\r\n"), "malformed HTTP response", 1, false},
+			"a page":            {"http://localhost", says("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>"), "the relay's answer: invalid character", 1, false},
+			"a refusal":         {"http://localhost", says("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"), "503", 1, false},
+			"hangs up":          {"http://localhost", says(""), "EOF", 4, true},
+			"half of a line":    {"http://localhost", says("HTTP/1."), "malformed HTTP response", 4, true},
+			"half of a head":    {"http://localhost", says("HTTP/1.1 201 Created\r\nContent-Len"), "malformed MIME header", 4, true},
+			"half of a body":    {"http://localhost", says("HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\n{"), "unexpected EOF", 4, true},
+		} {
+			network, asked := newPipes(), 0
+			network.cut = func() int { asked++; return -1 }
+			if test.serve == nil {
+				network.Close()
+			}
+			go func() {
+				for conn, err := network.Accept(); err == nil; conn, err = network.Accept() {
+					test.serve(conn)
+					conn.Close()
+				}
+			}()
+			c := network.client(t)
+			c.base = test.base
+			began := time.Now()
+			_, err := c.create(t.Context(), nil)
+			network.Close()
+			if err == nil || !strings.Contains(err.Error(), test.says) || asked != test.asked || time.Since(began) > 0 != test.waited {
+				t.Errorf("%s: %v after %d connections and %v, want %s after %d", name, err, asked, time.Since(began), test.says, test.asked)
+			}
 		}
 	})
 }
