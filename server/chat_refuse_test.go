@@ -46,7 +46,7 @@ func TestBadChat(t *testing.T) {
 			"an unknown option":     {"POST", create, completion("demo", `,"stream_options":{"continuous_usage_stats":true}`), "", 400, "unsupported_parameter", "stream_options.continuous_usage_stats"},
 			"seed that is text":     {"POST", create, completion("demo", `,"seed":"x"`), "", 400, "invalid_field", "seed"},
 			"unknown setting":       {"POST", create, completion("demo", `,"tokenrelay":{"colour":1}`), "", 400, "unknown_field", ""},
-			"wrong unit":            {"POST", create, completion("demo", `,"tokenrelay":{"unit":"x"}`), "", 400, "invalid_field", "unit"},
+			"wrong unit":            {"POST", create, completion("demo", `,"tokenrelay":{"unit":"x"}`), "", 400, "invalid_field", "tokenrelay.unit"},
 			"wrong key":             {"POST", create, completion("demo", ""), "Idempotency-Key: a b", 400, "malformed_idempotency_key", ""},
 			"wrong cursor":          {"POST", create, completion("demo", ""), "Last-Event-ID: x", 400, "malformed_cursor", ""},
 			"PUT":                   {"PUT", create, "", "", 405, "method_not_allowed", ""},

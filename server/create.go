@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -24,6 +25,10 @@ const (
 
 	// sessionHeader tells clients of other protocols which session is theirs.
 	sessionHeader = "X-Tokenrelay-Session"
+
+	// settingsHeader has the relay's own settings, for clients that send no
+	// fields of a body but their vendor's.
+	settingsHeader = "X-Tokenrelay-Settings"
 )
 
 // newSession makes a session of what spec returns, or finds the one that a
@@ -58,6 +63,9 @@ func (s *Server) names(c *gin.Context, body []byte, alias string) (session.Names
 	}
 	sum := sha256.New()
 	sum.Write([]byte(c.Request.URL.Path + "\n"))
+	for _, settings := range c.Request.Header[settingsHeader] {
+		sum.Write([]byte(settings + "\n"))
+	}
 	sum.Write(body)
 	names.Digest = hex.EncodeToString(sum.Sum(nil))
 	return names, nil
@@ -91,9 +99,47 @@ type extension struct {
 	Length int     `json:"length"` // of the generator
 }
 
+// in returns the settings of a request: those of its body or, where that has
+// none, of its header. named is how errors call them.
+func (e extension) in(c *gin.Context, body []byte) (given extension, named string, err error) {
+	values, there := c.Request.Header[settingsHeader]
+	if !there {
+		return e, "tokenrelay", nil
+	}
+	if f, err := decodeFields(body); err != nil || f["tokenrelay"] != nil {
+		return e, "tokenrelay", err
+	}
+	if len(values) != 1 || strings.TrimSpace(values[0]) == "" {
+		return e, settingsHeader, &requestError{codeParameter, "the header " + settingsHeader + " must be one JSON object"}
+	}
+	err = decodeStrict([]byte(values[0]), &given, settingsHeader)
+	if request, ok := errors.AsType[*requestError](err); ok {
+		err = &requestError{request.code, strings.Replace(request.detail, "the body", "the header "+settingsHeader, 1)}
+	}
+	return given, settingsHeader, err
+}
+
+// owned names a setting that err is about as its client does, within named.
+func owned(err error, named string) error {
+	invalid, ok := errors.AsType[*session.InvalidError](err)
+	if !ok {
+		return err
+	}
+	field := strings.TrimPrefix(strings.TrimPrefix(invalid.Field, "tokenrelay."), "source.") // such as source.length
+	switch setting, _, _ := strings.Cut(field, "."); setting {
+	case "unit", "encoding", "rate", "on_pause", "on_no_reader", "retain", "metadata", "seed", "length":
+		return &session.InvalidError{Field: named + "." + field, Reason: invalid.Reason}
+	}
+	return err
+}
+
 // ask makes a session of a question, or finds it, and tells the client which it
 // is. Only one that is found has the events that are wanted from a number on.
 func (s *Server) ask(c *gin.Context, body []byte, q question, e extension, from int64) (created *session.Session, again bool, err error) {
+	e, named, err := e.in(c, body)
+	if err != nil {
+		return nil, false, err
+	}
 	created, again, err = s.newSession(c, body, q.alias, func() (session.Spec, error) {
 		if from > 0 {
 			return session.Spec{}, &requestError{codeAhead, "nothing was asked with this Idempotency-Key before: the stream that Last-Event-ID is of is gone"}
@@ -101,7 +147,7 @@ func (s *Server) ask(c *gin.Context, body []byte, q question, e extension, from 
 		return q.spec(e)
 	})
 	if err != nil {
-		return nil, false, err
+		return nil, false, owned(err, named)
 	}
 	c.Header(sessionHeader, created.Info().ID.String())
 	if again {

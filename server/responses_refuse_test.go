@@ -48,7 +48,7 @@ func TestBadResponseInput(t *testing.T) {
 			"metadata that is a text":   {"POST", "/v1/responses", response("demo", `,"metadata":"x"`), "", 400, "invalid_field", "metadata"},
 			"a conversation":            {"POST", "/v1/responses", response("demo", `,"conversation":"conv_1"`), "", 400, "unsupported_parameter", "conversation"},
 			"a prompt's template":       {"POST", "/v1/responses", response("demo", `,"prompt":{"id":"pmpt_1"}`), "", 400, "unsupported_parameter", "prompt"},
-			"a wrong unit":              {"POST", "/v1/responses", response("demo", `,"tokenrelay":{"unit":"char"}`), "", 400, "invalid_field", "unit"},
+			"a wrong unit":              {"POST", "/v1/responses", response("demo", `,"tokenrelay":{"unit":"char"}`), "", 400, "invalid_field", "tokenrelay.unit"},
 			"an unknown setting":        {"POST", "/v1/responses", response("demo", `,"tokenrelay":{"colour":"red"}`), "", 400, "unknown_field", ""},
 			"a cursor without a key":    {"POST", "/v1/responses", response("demo", streamed), "Last-Event-ID: 3", 400, "malformed_cursor", ""},
 			"a key that is none":        {"POST", "/v1/responses", response("demo", ""), "Idempotency-Key: ä", 400, "malformed_idempotency_key", ""},

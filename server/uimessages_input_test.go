@@ -92,7 +92,7 @@ func TestBadInputOfUI(t *testing.T) {
 			"an id that is a number": {"POST", "/api/chat", uiAsks(`,"id":7`), "", 400, "invalid_field", "id: cannot be this number"},
 			"a model without an end": {"POST", "/api/chat", uiAsks(`,"model":"mock/m"`), "", 400, "invalid_field", `model: there is no model "mock/m": this relay has no upstream, and only demo`},
 			"settings":               {"POST", "/api/chat", uiAsks(`,"tokenrelay":{"colour":"red"}`), "", 400, "unknown_field", "unknown field tokenrelay.colour"},
-			"a unit":                 {"POST", "/api/chat", uiAsks(`,"tokenrelay":{"unit":"char"}`), "", 400, "invalid_field", "unit: "},
+			"a unit":                 {"POST", "/api/chat", uiAsks(`,"tokenrelay":{"unit":"char"}`), "", 400, "invalid_field", "tokenrelay.unit: "},
 			"a malformed key":        {"POST", "/api/chat", uiAsks(""), "Idempotency-Key: k k", 400, "malformed_idempotency_key", "Idempotency-Key"},
 			"another method":         {"GET", "/api/chat", "", "", 405, "method_not_allowed", "GET is not for /api/chat"},
 			"no such route":          {"GET", "/api/chat/x", "", "", 404, "route_not_found", ""},
