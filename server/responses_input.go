@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,13 +43,10 @@ func (s *Server) inputOf(ctx context.Context, who session.Principal, r responseR
 	for _, item := range r.input {
 		var reference struct{ Type, ID string }
 		if decodeLoose(item, &reference) && reference.Type == "item_reference" {
-			named, err := in.itemOf(ctx, reference.ID)
-			if err != nil {
+			if err := in.addReferred(ctx, reference.ID); err != nil {
 				return nil, err
 			}
-			item = named
-		}
-		if err := in.add(item); err != nil {
+		} else if err := in.add(item); err != nil {
 			return nil, err
 		}
 	}
@@ -64,7 +62,7 @@ func (in *composition) add(item json.RawMessage) error {
 		return nil
 	}
 	if in.room -= int64(len(item)); in.room < 0 {
-		return &requestError{codeBody, fmt.Sprintf("the input, with what was said before, is larger than %d bytes", in.s.opts.MaxBody)}
+		return &requestError{codeBody, fmt.Sprintf("the input, with what was said before, is larger than %d bytes, which --max-body of the relay sets", in.s.opts.MaxBody)}
 	}
 	in.items = append(in.items, item)
 	return nil
@@ -75,10 +73,21 @@ func errNoPrevious(id string) error {
 	return &fieldError{&requestError{codeSession, fmt.Sprintf("there is no response %q", echo(id))}, "previous_response_id"}
 }
 
+// answerID is the session of an answer that a client names as one of the
+// protocols does, or by the session's id alone.
+func answerID(name string) (session.ID, bool) {
+	for _, prefix := range [...]string{responsePrefix, completionPrefix, itemPrefixes[session.KindText]} {
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			return session.ParseID(rest)
+		}
+	}
+	return session.ParseID(name)
+}
+
 // addPrevious takes what a response was given and what it answered. Instructions
 // are a request's own, and not among them.
 func (in *composition) addPrevious(ctx context.Context, previous string) error {
-	id, ok := session.ParseID(strings.TrimPrefix(previous, responsePrefix))
+	id, ok := answerID(previous)
 	if !ok {
 		return errNoPrevious(previous)
 	}
@@ -127,6 +136,34 @@ func (in *composition) answerOf(ctx context.Context, id session.ID) (heldRespons
 	return answered, err
 }
 
+// addReferred takes the item that a client names by its id or, where that is the
+// id of a whole answer that has ended, all of its items.
+func (in *composition) addReferred(ctx context.Context, name string) error {
+	id, whole := answerID(name)
+	if !whole {
+		item, err := in.itemOf(ctx, name)
+		return cmp.Or(err, in.add(item))
+	}
+	answered, err := in.answerOf(ctx, id)
+	switch {
+	case isNone(err), err == nil && answered.end == nil:
+		return errNoItem(name)
+	case err != nil:
+		return err
+	}
+	for _, p := range answered.parts {
+		if err := in.add(answered.inputItem(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errNoItem reports an item that is not there.
+func errNoItem(name string) error {
+	return &fieldError{&requestError{codeSession, fmt.Sprintf("there is no item %q", echo(name))}, "input"}
+}
+
 // itemOf is the item of an answer that a client names by its id, nil for one that
 // no model is given again.
 func (in *composition) itemOf(ctx context.Context, name string) (json.RawMessage, error) {
@@ -145,7 +182,7 @@ func (in *composition) itemOf(ctx context.Context, name string) (json.RawMessage
 			}
 		}
 	}
-	return nil, &fieldError{&requestError{codeSession, fmt.Sprintf("there is no item %q", echo(name))}, "input"}
+	return nil, errNoItem(name)
 }
 
 // inputItem is a part of an answer as an item of an input, nil for reasoning.

@@ -96,6 +96,18 @@ func TestPreviousResponse(t *testing.T) {
 		if got, want := up.input(), `[{"role":"user","content":"Hi"},`+items[0]+"},"+items[1]+`},{"type":"function_call_output","call_id":"call_a","output":"rain"}]`; got != want {
 			t.Errorf("with references: input = %s, want %s", got, want)
 		}
+
+		// It names an answer as any protocol does.
+		for _, prefix := range []string{"", "resp_", "chatcmpl-", "msg_"} {
+			ask("/v1/responses", `{"model":"length","input":[{"type":"item_reference","id":"`+prefix+first+`"},`+and+`]}`)
+			if got, want := up.input(), "["+answered+","+and+"]"; got != strings.ReplaceAll(want, "ID", first) {
+				t.Errorf("with a reference to %s: input = %s, want %s", prefix, got, want)
+			}
+			ask("/v1/responses", `{"model":"length","input":"And?","previous_response_id":"`+prefix+first+`"}`)
+			if got, want := up.input(), "["+hi+","+answered+","+and+"]"; got != strings.ReplaceAll(want, "ID", first) {
+				t.Errorf("after %s: input = %s, want %s", prefix, got, want)
+			}
+		}
 	})
 }
 
