@@ -37,6 +37,8 @@ func TestBadChat(t *testing.T) {
 			"no messages":           {"POST", create, `{"model":"demo"}`, "", 400, "invalid_field", "messages"},
 			"empty messages":        {"POST", create, `{"model":"m","messages":[]}`, "", 400, "invalid_field", "messages"},
 			"messages of text":      {"POST", create, `{"model":"m","messages":["x"]}`, "", 400, "invalid_field", "messages"},
+			"a message of null":     {"POST", create, `{"model":"m","messages":[null]}`, "", 400, "invalid_field", "messages"},
+			"messages in an object": {"POST", create, `{"model":"m","messages":{}}`, "", 400, "invalid_field", "messages"},
 			"several answers":       {"POST", create, completion("demo", `,"n":2`), "", 400, "unsupported_parameter", "n"},
 			"no answers":            {"POST", create, completion("demo", `,"n":0`), "", 400, "invalid_field", "n"},
 			"n that is text":        {"POST", create, completion("demo", `,"n":"1"`), "", 400, "invalid_field", "n"},

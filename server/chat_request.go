@@ -2,7 +2,7 @@ package server
 
 import (
 	"encoding/json"
-	"strings"
+	"slices"
 
 	"tokenrelay/session"
 )
@@ -16,8 +16,9 @@ func decodeChat(body []byte) (q question, e extension, err error) {
 	if err != nil {
 		return q, e, err
 	}
+	q.messages = json.RawMessage(f["messages"])
 	var record chatRecord
-	var messages json.RawMessage
+	var messages []json.RawMessage
 	for _, read := range []func() error{
 		func() error { return f.take("model", &q.model) },
 		func() error { return f.take("messages", &messages) },
@@ -33,10 +34,10 @@ func decodeChat(body []byte) (q question, e extension, err error) {
 	if q.model == "" {
 		return q, e, &session.InvalidError{Field: "model", Reason: "is missing: it names what is to answer"}
 	}
-	q.messages = messages
-	if q.prompt, err = lastAsked(messages); err != nil {
-		return q, e, err
+	if len(messages) == 0 || slices.ContainsFunc(messages, func(m json.RawMessage) bool { return m[0] != '{' }) {
+		return q, e, &session.InvalidError{Field: "messages", Reason: "must be an array of messages"}
 	}
+	q.prompt = lastSaid(messages)
 	if q.model == DemoModel {
 		var seed int64
 		if err := f.take("seed", &seed); err != nil {
@@ -85,40 +86,4 @@ func refuseChoices(f fields) error {
 		return unsupported("n", "can only be 1: a session has one text")
 	}
 	return nil
-}
-
-// lastAsked returns the text of the user's last message.
-func lastAsked(messages json.RawMessage) (string, error) {
-	var said []struct {
-		Role    string
-		Content json.RawMessage
-	}
-	if json.Unmarshal(messages, &said) != nil || len(said) == 0 {
-		return "", &session.InvalidError{Field: "messages", Reason: "must be an array of messages"}
-	}
-	for i := len(said) - 1; i >= 0; i-- {
-		if said[i].Role == "user" {
-			return contentText(said[i].Content), nil
-		}
-	}
-	return "", nil
-}
-
-// contentText returns the text of a message's content, which is a string, or an
-// array of parts of which some have text.
-func contentText(content json.RawMessage) string {
-	var text string
-	if json.Unmarshal(content, &text) == nil {
-		return text
-	}
-	var parts []json.RawMessage
-	json.Unmarshal(content, &parts)
-	var texts []string
-	for _, raw := range parts {
-		var part struct{ Text string }
-		if json.Unmarshal(raw, &part) == nil && part.Text != "" {
-			texts = append(texts, part.Text)
-		}
-	}
-	return strings.Join(texts, "\n")
 }

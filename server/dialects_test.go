@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"tokenrelay/session/upstream"
 	"tokenrelay/session/upstream/upstreamtest"
@@ -60,4 +61,27 @@ func TestDialects(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The generator is asked the same in each protocol of a client: what the user said
+// last, its parts one after the other.
+func TestDemoPrompt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{})
+		const settings = `,"model":"demo","tokenrelay":{"seed":1,"length":60,"rate":1000}}`
+		native := r.create(`{"source":{"type":"generate","prompt":"Write SQL that joins two tables","seed":1,"length":60}}`)
+		time.Sleep(time.Minute)
+		_, want := r.do("GET", native+"/text", "")
+		for path, body := range map[string]string{
+			"/v1/chat/completions": `{"messages":[{"role":"user","content":"Hi"},{"role":"user","content":[{"type":"text","text":"Write SQL that "},{"type":"image_url"},{"type":"text","text":"joins two tables"}]},{"role":"assistant","content":"Well"}]`,
+			"/v1/responses":        `{"input":[{"role":"user","content":"Hi"},{"role":"user","content":[{"type":"input_text","text":"Write SQL that "},{"type":"input_image"},{"type":"input_text","text":"joins two tables"}]},{"role":"assistant","content":"Well"}]`,
+			"/api/chat":            `{"messages":[{"role":"user","parts":[{"type":"text","text":"Hi"}]},{"role":"user","parts":[{"type":"text","text":"Write SQL that "},{"type":"data-x"},{"type":"text","text":"joins two tables"}]},{"role":"assistant","parts":[{"type":"text","text":"Well"}]}]`,
+		} {
+			id := r.ask("POST", path, body+settings).Header.Get("X-Tokenrelay-Session")
+			time.Sleep(time.Minute)
+			if _, got := r.do("GET", "/v1/sessions/"+id+"/text", ""); got != want {
+				t.Errorf("%s: %q, want %q", path, got, want)
+			}
+		}
+	})
 }
