@@ -109,6 +109,17 @@ func (s *Session) Read(after FrameID) (*Reader, error) {
 	if !s.seats.take(1) {
 		return nil, ErrOverloaded
 	}
+	return s.seated(after), nil
+}
+
+// ReadAll is Read of all frames, by a reader that has its seat.
+func (s *Session) ReadAll(seat *Seat) *Reader {
+	seat.taken = true
+	return s.seated(0)
+}
+
+// seated makes a reader that has been counted among those of all sessions.
+func (s *Session) seated(after FrameID) *Reader {
 	if s.readers.Add(1) == 1 {
 		s.notifyReaders()
 	}
@@ -118,7 +129,7 @@ func (s *Session) Read(after FrameID) (*Reader, error) {
 			s.notifyReaders()
 		}
 		s.seats.add(-1)
-	}), nil
+	})
 }
 
 // notifyReaders asks the pump to look at who reads.

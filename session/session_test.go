@@ -540,3 +540,41 @@ func TestShutdownInventsNoEnd(t *testing.T) {
 		}
 	})
 }
+
+// A seat is a reader's place before there is a session.
+func TestSeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := start(t, session.Options{MaxReaders: 1})
+		s := create(t, m, session.Spec{Source: push})
+		seat, err := m.Seat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Seat(); !errors.Is(err, session.ErrOverloaded) {
+			t.Errorf("second Seat = %v, want ErrOverloaded", err)
+		}
+		if _, err := s.Read(0); !errors.Is(err, session.ErrOverloaded) {
+			t.Errorf("Read while the seat is taken = %v, want ErrOverloaded", err)
+		}
+		r := s.ReadAll(seat)
+		seat.Leave() // has nothing to give back any more
+		if got := s.Status().Readers; got != 1 {
+			t.Errorf("readers = %d, want 1", got)
+		}
+		if _, err := m.Seat(); !errors.Is(err, session.ErrOverloaded) {
+			t.Errorf("Seat while it is read = %v, want ErrOverloaded", err)
+		}
+		r.Close()
+		for range 2 {
+			seat, err := m.Seat()
+			if err != nil {
+				t.Fatalf("Seat after that = %v", err)
+			}
+			seat.Leave()
+			seat.Leave()
+		}
+		if got := m.Use().Readers; got != 0 {
+			t.Errorf("readers of all sessions = %d, want 0", got)
+		}
+	})
+}
