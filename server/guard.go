@@ -19,7 +19,7 @@ import (
 // exposed are the headers of answers that pages of other origins may see.
 var exposed = []string{
 	"Location", "Last-Event-ID", "Retry-After", "Idempotent-Replayed", "X-Error-Code", "X-Should-Retry", sessionHeader,
-	"X-Workflow-Run-Id", "X-Workflow-Stream-Tail-Index", "X-Vercel-Ai-Ui-Message-Stream",
+	runHeader, tailHeader, streamHeader,
 }
 
 // A guard refuses what pages of other sites may make a browser send.

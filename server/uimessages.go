@@ -60,7 +60,7 @@ func (u *uiMessages) frame(f session.Frame, to *events) {
 		to.addJSON("", chunk{Type: "start", MessageID: u.message})
 		to.addJSON("", chunk{Type: "start-step"})
 	}
-	if isCustom(f.Kind) {
+	if f.Kind.Custom() {
 		to.add("", func(dst []byte) []byte {
 			dst = append(append(dst, `{"type":"data-`...), f.Kind...) // whose characters need no escape
 			return append(append(append(dst, `","data":`...), f.Data...), '}')
@@ -79,16 +79,6 @@ func (u *uiMessages) frame(f session.Frame, to *events) {
 	case s.part != nil:
 		u.text(s, to)
 	}
-}
-
-// isCustom reports whether a kind is a name that clients of push sessions chose.
-func isCustom(k session.Kind) bool {
-	switch k {
-	case session.KindText, session.KindSession, session.KindReasoning, session.KindToolCall,
-		session.KindPaused, session.KindResumed, session.KindProvider, session.KindSeam:
-		return false
-	}
-	return !k.Terminal()
 }
 
 // text shows a piece of text or of reasoning. The parts need not be kept: only

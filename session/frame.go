@@ -57,6 +57,10 @@ func (k Kind) Terminal() bool {
 	return k == KindDone || k == KindStopped || k == KindFailed || k == KindInterrupted
 }
 
+// Custom reports whether a kind is one that clients of push sessions may give to
+// their own events.
+func (k Kind) Custom() bool { return !reserved[k] }
+
 // A Frame is one numbered event of a session's log. It never changes.
 type Frame struct {
 	ID   FrameID

@@ -110,3 +110,14 @@ func BenchmarkAppendText(b *testing.B) {
 		buf = session.AppendText(buf[:0], 123456, session.KindText, " streaming")
 	}
 }
+
+func TestCustom(t *testing.T) {
+	for kind, want := range map[session.Kind]bool{
+		session.KindText: false, session.KindSession: false, session.KindSeam: false, session.KindProvider: false,
+		session.KindDone: false, "ping": false, "error": false, "progress": true, "Done": true,
+	} {
+		if got := kind.Custom(); got != want {
+			t.Errorf("%q.Custom() = %t, want %t", kind, got, want)
+		}
+	}
+}

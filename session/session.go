@@ -216,7 +216,7 @@ func (a *Append) prepare() error {
 		return &InvalidError{"event", "is missing: data needs a name"}
 	case a.Event != "" && a.Text != "":
 		return &InvalidError{"event", "an append is either text or an event"}
-	case a.Event != "" && reserved[a.Event]:
+	case a.Event != "" && !a.Event.Custom():
 		return &InvalidError{"event", fmt.Sprintf("%q is one of the relay's own names", a.Event)}
 	case a.Event != "" && !eventName.MatchString(string(a.Event)):
 		return &InvalidError{"event", "must be 1 to 64 letters, digits, or any of _ . : -"}
