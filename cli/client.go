@@ -129,7 +129,7 @@ func (c *client) makeOnce(ctx context.Context, route string, body []byte, key st
 	request.Header.Set("Idempotency-Key", key)
 	response, err := c.http.Do(request)
 	if err != nil {
-		return "", connected.Load() && !noHTTP(err), fmt.Errorf("%w\nIs there a relay at %s? Start one with %s serve", err, c.base, program)
+		return "", connected.Load() && !noHTTP(err), fmt.Errorf("%w\nIs there a relay at %s? Start one with %s serve, or name another with --server", err, c.base, program)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusCreated && response.StatusCode != http.StatusOK {

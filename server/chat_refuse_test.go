@@ -27,7 +27,7 @@ func TestBadChat(t *testing.T) {
 			"malformed JSON":        {"POST", create, `{"model"`, "", 400, "malformed_json", ""},
 			"empty":                 {"POST", create, ``, "", 400, "invalid_field", "model"},
 			"null":                  {"POST", create, `null`, "", 400, "malformed_json", ""},
-			"an array":              {"POST", create, `[]`, "", 400, "invalid_field", "the body"},
+			"an array":              {"POST", create, `[]`, "", 400, "invalid_field", ""},
 			"a field twice":         {"POST", create, `{"model":"demo","model":"demo"}`, "", 400, "malformed_json", ""},
 			"invalid UTF-8":         {"POST", create, completion("demo", ",\"user\":\"\xff\""), "", 400, "invalid_utf8", ""},
 			"half a surrogate":      {"POST", create, completion("demo", `,"user":"\ud83d"`), "", 400, "invalid_utf8", ""},
@@ -100,6 +100,9 @@ func TestNotHere(t *testing.T) {
 			status       int
 			code, words  string
 		}{
+			{"GET", "/v1/responses/resp_x", 404, "session_not_found", "no such response"},
+			{"POST", "/v1/responses/resp_x/cancel", 404, "session_not_found", "no such response"},
+			{"GET", "/v1/chat/completions/x", 404, "session_not_found", "no such completion"},
 			{"GET", "/v1/nothing", 404, "route_not_found", "GET /v1/nothing is not here: of OpenAI's API"},
 			{"POST", "/v1/embeddings", 404, "route_not_found", "is not here: of OpenAI's API"},
 			{"POST", "/v1/completions", 404, "route_not_found", "is not here: of OpenAI's API"},

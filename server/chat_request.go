@@ -34,8 +34,13 @@ func decodeChat(body []byte) (q question, e extension, err error) {
 	if q.model == "" {
 		return q, e, &session.InvalidError{Field: "model", Reason: "is missing: it names what is to answer"}
 	}
-	if len(messages) == 0 || slices.ContainsFunc(messages, func(m json.RawMessage) bool { return m[0] != '{' }) {
-		return q, e, &session.InvalidError{Field: "messages", Reason: "must be an array of messages"}
+	switch {
+	case messages == nil:
+		return q, e, &session.InvalidError{Field: "messages", Reason: "is missing"}
+	case len(messages) == 0:
+		return q, e, &session.InvalidError{Field: "messages", Reason: "is empty: give one message or more"}
+	case slices.ContainsFunc(messages, func(m json.RawMessage) bool { return m[0] != '{' }):
+		return q, e, &session.InvalidError{Field: "messages", Reason: "must be an array of objects, each with a role"}
 	}
 	q.prompt = lastSaid(messages)
 	if q.model == DemoModel {

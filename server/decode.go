@@ -49,7 +49,7 @@ func (s *Server) body(c *gin.Context) ([]byte, error) {
 	}
 	switch _, tooLarge := errors.AsType[*http.MaxBytesError](err); {
 	case tooLarge:
-		return nil, &requestError{codeBody, fmt.Sprintf("the body is larger than %d bytes", s.opts.MaxBody)}
+		return nil, &requestError{codeBody, fmt.Sprintf("the body is larger than %d bytes, which --max-body of the relay sets", s.opts.MaxBody)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, &requestError{codeSlowBody, "the body took too long to arrive"}
 	case err != nil:
@@ -76,6 +76,8 @@ func decodeStrict(data []byte, v any, prefix string) error {
 		return &requestError{codeJSON, fieldOf(prefix, syntactic.JSONPointer) + " is given twice"}
 	case errors.Is(err, json.ErrUnknownName):
 		return &requestError{codeField, "unknown field " + fieldOf(prefix, semantic.JSONPointer)}
+	case isSemantic && semantic.JSONPointer == "" && prefix == "":
+		return &requestError{codeInvalid, "the body must be a JSON object, not " + kindOf(semantic.JSONKind)}
 	case isSemantic:
 		return &session.InvalidError{Field: fieldOf(prefix, semantic.JSONPointer), Reason: "cannot be " + kindOf(semantic.JSONKind)}
 	}
@@ -93,7 +95,7 @@ func decodeFields(body []byte) (fields, error) {
 		return nil, err
 	}
 	if f == nil {
-		return nil, &requestError{codeJSON, "the body is null"}
+		return nil, &requestError{codeJSON, "the body must be a JSON object, not null"}
 	}
 	return f, nil
 }

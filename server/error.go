@@ -266,6 +266,7 @@ func problemOf(err error) problem {
 // renderError answers with a problem document.
 func (s *Server) renderError(c *gin.Context, err error) {
 	p := problemOf(err)
+	p.Detail = theirs(c.Request.URL.Path, p.Detail)
 	if p.Status >= http.StatusInternalServerError && p.Code != codeShutdown {
 		level := slog.LevelError
 		if p.Code == codeNoSpace || p.Code == codeUnavailable || p.Status == http.StatusBadGateway || p.Code == codeBusy {
@@ -290,6 +291,25 @@ func (p problem) passes() bool {
 		return false
 	}
 	return p.Code == codeLimited || p.Code == codeBusy || p.Code == codeOverload || p.Code == codeShutdown || p.Code == codeUnavailable || p.Code == codeNoSpace
+}
+
+// nouns are what the clients of a path call a session.
+var nouns = []struct{ path, noun string }{
+	{"/v1/responses", "response"}, {"/v1/chat/", "completion"}, {"/api/", "run"},
+}
+
+// theirs is what is said of a session that is not there, in words of the clients
+// of a path.
+func theirs(path, said string) string {
+	if said != session.ErrNotFound.Error() && !strings.HasPrefix(said, "the session is gone") {
+		return said
+	}
+	for _, n := range nouns {
+		if strings.HasPrefix(path, n.path) {
+			return strings.Replace(said, "session", n.noun, 1)
+		}
+	}
+	return said
 }
 
 // shapeOf returns how the clients of a path expect errors.

@@ -128,6 +128,9 @@ type chatFunction struct {
 // converted makes messages of chat completions of the AI SDK's, and notes what
 // else they say of the question.
 func (r *uiRequest) converted(messages []json.RawMessage) (json.RawMessage, error) {
+	if messages != nil && len(messages) == 0 {
+		return nil, &session.InvalidError{Field: "messages", Reason: "is empty: give one message or more"}
+	}
 	if messages == nil {
 		return nil, &session.InvalidError{Field: "messages", Reason: "must be an array of the AI SDK's UI messages"}
 	}

@@ -66,14 +66,14 @@ func TestBadInputOfUI(t *testing.T) {
 			code, sentence             string
 		}{
 			"malformed JSON":         {"POST", "/api/chat", `{"messages"`, "", 400, "malformed_json", "the body is not JSON"},
-			"not an object":          {"POST", "/api/chat", `[]`, "", 400, "invalid_field", "the body: cannot be an array"},
-			"null":                   {"POST", "/api/chat", `null`, "", 400, "malformed_json", "the body is null"},
+			"not an object":          {"POST", "/api/chat", `[]`, "", 400, "invalid_field", "the body must be a JSON object, not an array"},
+			"null":                   {"POST", "/api/chat", `null`, "", 400, "malformed_json", "the body must be a JSON object, not null"},
 			"empty":                  {"POST", "/api/chat", ``, "", 400, "invalid_field", "messages: must be an array of the AI SDK's UI messages"},
 			"invalid UTF-8":          {"POST", "/api/chat", part("{\"type\":\"text\",\"text\":\"\xff\"}"), "", 400, "invalid_utf8", "the body is not valid UTF-8"},
 			"half a surrogate pair":  {"POST", "/api/chat", part(`{"type":"text","text":"\ud83d"}`), "", 400, "invalid_utf8", "half of a surrogate pair"},
 			"a field given twice":    {"POST", "/api/chat", part(`{"type":"text","text":"a","text":"b"}`), "", 400, "malformed_json", "messages.0.parts.0.text is given twice"},
 			"larger than it may be":  {"POST", "/api/chat", part(`{"type":"text","text":"` + strings.Repeat("x", 100_000) + `"}`), "", 413, "body_too_large", "larger than 100000 bytes"},
-			"no messages":            {"POST", "/api/chat", `{"messages":[]}`, "", 400, "invalid_field", "messages: have nothing in them"},
+			"no messages":            {"POST", "/api/chat", `{"messages":[]}`, "", 400, "invalid_field", "messages: is empty: give one message or more"},
 			"messages that are text": {"POST", "/api/chat", `{"messages":"Hi"}`, "", 400, "invalid_field", "messages: cannot be a string"},
 			"a message of text":      {"POST", "/api/chat", message(`"Hi"`), "", 400, "invalid_field", "messages.0: must be an object"},
 			"content for parts":      {"POST", "/api/chat", message(`{"role":"user","content":"Hi"}`), "", 400, "invalid_field", "messages.0: must be an object with a role and an array of parts"},
@@ -103,12 +103,12 @@ func TestBadInputOfUI(t *testing.T) {
 			"startIndex ahead":             {"GET", "/api/chat/" + push + "/stream?startIndex=3", "", "", 416, "cursor_ahead", "whose last event so far is 1"},
 			"Last-Event-ID of letters":     {"GET", "/api/chat/" + push + "/stream", "", "Last-Event-ID: x", 400, "malformed_cursor", `the cursor "x"`},
 			"Last-Event-ID ahead":          {"GET", "/api/chat/" + push + "/stream", "", "Last-Event-ID: 2", 416, "cursor_ahead", "whose last event so far is 1"},
-			"startIndex of no run":         {"GET", "/api/chat/nobody/stream?startIndex=1", "", "", 404, "session_not_found", "no such session"},
-			"Last-Event-ID of no run":      {"GET", "/api/chat/nobody/stream", "", "Last-Event-ID: 1", 404, "session_not_found", "no such session"},
-			"a stop of no run":             {"POST", "/api/chat/nobody/stop", "", "", 404, "session_not_found", "no such session"},
-			"a stop of too long a name":    {"POST", "/api/chat/" + strings.Repeat("x", 256) + "/stop", "", "", 404, "session_not_found", "no such session"},
+			"startIndex of no run":         {"GET", "/api/chat/nobody/stream?startIndex=1", "", "", 404, "session_not_found", "no such run"},
+			"Last-Event-ID of no run":      {"GET", "/api/chat/nobody/stream", "", "Last-Event-ID: 1", 404, "session_not_found", "no such run"},
+			"a stop of no run":             {"POST", "/api/chat/nobody/stop", "", "", 404, "session_not_found", "no such run"},
+			"a stop of too long a name":    {"POST", "/api/chat/" + strings.Repeat("x", 256) + "/stop", "", "", 404, "session_not_found", "no such run"},
 			"a query that cannot be read":  {"GET", "/api/chat/" + push + "/stream?startIndex=%zz", "", "", 400, "invalid_parameter", "the query is malformed"},
-			"an id that cannot be decoded": {"POST", "/api/chat/%ff/stop", "", "", 404, "session_not_found", "no such session"},
+			"an id that cannot be decoded": {"POST", "/api/chat/%ff/stop", "", "", 404, "session_not_found", "no such run"},
 		} {
 			var headers []string
 			if test.header != "" {
