@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"tokenrelay/session"
@@ -16,10 +17,10 @@ type answer struct {
 	parts   []*part
 	end     *session.End // nil until it has ended
 	state   session.State
-	run     *part         // of text or reasoning, that is open; nil for none
-	open    []*part       // calls, all until the answer ends
-	calls   map[int]*part // by their index in the log
-	held    int           // bytes of the parts
+	run     *part   // of text or reasoning, that is open; nil for none
+	calls   calls   // which are open until the answer ends
+	called  []*part // their parts, by their numbers
+	held    int     // bytes of the parts
 }
 
 // A part is a run of text or of reasoning, or a tool call. Text and reasoning
@@ -81,12 +82,11 @@ func (a *answer) take(f session.Frame) step {
 		return a.call(f)
 	case f.Kind.Terminal():
 		a.state, a.end = session.State(f.Kind), new(session.End)
-		json.Unmarshal(f.Data, a.end) // what this relay wrote
-		s := step{ended: append(a.open, a.endRun()...), over: true} // in their order: a call that began behind a run has ended it
+		json.Unmarshal(f.Data, a.end)                                 // what this relay wrote
+		s := step{ended: append(a.called, a.endRun()...), over: true} // in their order: a call that began behind a run has ended it
 		for _, p := range s.ended {
 			p.ended, p.cut = true, true
 		}
-		a.open = nil
 		return s
 	}
 	return step{}
@@ -109,22 +109,16 @@ func (a *answer) call(f session.Frame) step {
 	if !ok {
 		return step{}
 	}
-	s := step{part: a.calls[call.Index], delta: call.Arguments}
-	if s.part == nil {
+	s := step{delta: call.Arguments}
+	n, begins := a.calls.add(&call)
+	if s.begins = begins; begins {
 		s.ended = a.endRun()
-		s.part, s.begins = a.begin(session.KindToolCall), true
-		a.open = append(a.open, s.part)
-		if a.calls == nil {
-			a.calls = make(map[int]*part)
-		}
-		a.calls[call.Index] = s.part
+		p := a.begin(session.KindToolCall)
+		p.id, p.name = call.ID, call.Name
+		a.called = append(a.called, p)
+		a.held += len(p.name)
 	}
-	if call.ID != "" {
-		s.part.id = call.ID
-	}
-	if call.Name != "" {
-		s.part.name = call.Name
-	}
+	s.part = a.called[n]
 	s.part.text = append(s.part.text, s.delta...)
 	a.held += len(s.delta)
 	return s
@@ -148,7 +142,7 @@ func (a *answer) endRun() (ended []*part) {
 }
 
 // size is how many bytes the answer takes, about.
-func (a *answer) size() int { return a.held }
+func (a *answer) size() int { return a.held + a.calls.held }
 
 // escapedText returns the text of a text or reasoning frame, whose payload is
 // {"text":"…"}.
@@ -177,4 +171,33 @@ func (e *escaped) UnmarshalJSON(raw []byte) error {
 		*e = append((*e)[:0], raw[1:len(raw)-1]...)
 	}
 	return nil
+}
+
+// calls numbers the tool calls of an answer from 0 in the order in which they
+// begin, and names them.
+type calls struct {
+	of      session.ID
+	numbers map[int]int     // by their index in the log, which may leave numbers out
+	taken   map[string]bool // their ids
+	held    int             // bytes, about
+}
+
+// add returns the number of the call that a fragment is of, and whether the call
+// begins with it. Then it settles the call's id, which is shown from there on:
+// the provider's, or if it gave none, or gave it to another call too, one of ours.
+func (c *calls) add(f *fragment) (n int, begins bool) {
+	n, known := c.numbers[f.Index]
+	if known {
+		return n, false
+	}
+	if c.numbers == nil {
+		c.numbers, c.taken = make(map[int]int), make(map[string]bool)
+	}
+	n = len(c.numbers)
+	if f.ID == "" || c.taken[f.ID] {
+		f.ID = fmt.Sprintf("call_%s_%d", c.of, n)
+	}
+	c.numbers[f.Index], c.taken[f.ID] = n, true
+	c.held += 100 + 2*len(f.ID)
+	return n, true
 }

@@ -43,3 +43,29 @@ func TestManyParts(t *testing.T) {
 		t.Errorf("%d items are completed, want the %d parts", got, parts)
 	}
 }
+
+// What a call is named by is settled where it is first shown, in all protocols
+// alike: a client answers it by that name.
+func TestCallsAreNamedOnce(t *testing.T) {
+	id := session.NewID()
+	fragment := func(index int, id, name, arguments string) session.Frame {
+		return frame(session.KindToolCall, fmt.Sprintf(`{"index":%d,"id":%q,"name":%q,"arguments":%q}`, index, id, name, arguments))
+	}
+	shown := server.Project(session.Info{ID: id}, 0,
+		frame(session.KindSession, `{"created":"2026-01-02T03:04:05Z"}`), frame(session.KindText, `{"text":"a"}`),
+		fragment(3, "", "f", "{"), fragment(7, "c", "g", "{"), fragment(8, "c", "h", "{}"),
+		fragment(3, "late", "later", "}"), fragment(7, "late", "later", "}"),
+		frame(session.Kind(session.Done), `{"reason":"tool_calls"}`),
+	)
+	for name, made := range shown {
+		wire := string(made.Wire) + string(made.Object)
+		if strings.Contains(wire, "late") {
+			t.Errorf("%s has names that came late: %s", name, wire)
+		}
+		for _, want := range []string{"call_" + id.String() + "_0", "c", "call_" + id.String() + "_2"} {
+			if !strings.Contains(wire, `"`+want+`"`) {
+				t.Errorf("%s has no call %q: %s", name, want, wire)
+			}
+		}
+	}
+}

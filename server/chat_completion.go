@@ -12,7 +12,9 @@ type completion struct {
 	provider chatProvider
 }
 
-func newCompletion(info session.Info) *completion { return &completion{info: info} }
+func newCompletion(info session.Info) *completion {
+	return &completion{info: info, answer: answer{calls: calls{of: info.ID}}}
+}
 
 func (w *completion) take(f session.Frame) {
 	if f.Kind == session.KindProvider {
@@ -34,20 +36,17 @@ func (w *completion) render() ([]byte, error) {
 		return nil, failure
 	}
 	var text, reasoning escaped
-	var calls []*part
 	for _, p := range w.parts {
 		switch p.kind {
 		case session.KindText:
 			text = append(text, p.text...)
 		case session.KindReasoning:
 			reasoning = append(reasoning, p.text...)
-		case session.KindToolCall:
-			calls = append(calls, p)
 		}
 	}
 	b := appendChatHead(nil, w.info, "chat.completion", w.created)
 	b = append(append(b, w.provider.shared...), `,"choices":[{"index":0,"message":{"role":"assistant","content":`...)
-	if len(text) == 0 && (len(calls) > 0 || w.provider.delta["function_call"] != nil) {
+	if len(text) == 0 && (len(w.called) > 0 || w.provider.delta["function_call"] != nil) {
 		b = append(b, "null"...)
 	} else {
 		b = text.appendTo(b)
@@ -55,22 +54,22 @@ func (w *completion) render() ([]byte, error) {
 	if len(reasoning) > 0 {
 		b = reasoning.appendTo(append(b, `,"reasoning_content":`...))
 	}
-	for i, call := range calls {
+	for i, call := range w.called {
 		if i == 0 {
 			b = append(b, `,"tool_calls":[`...)
 		} else {
 			b = append(b, ',')
 		}
-		b = appendJSON(append(b, `{"id":`...), callID(w.info, i, call.id))
+		b = appendJSON(append(b, `{"id":`...), call.id)
 		b = appendJSON(append(b, `,"type":"function","function":{"name":`...), call.name)
 		b = append(call.text.appendTo(append(b, `,"arguments":`...)), "}}"...)
-		if i == len(calls)-1 {
+		if i == len(w.called)-1 {
 			b = append(b, ']')
 		}
 	}
 	b = append(b, `,"refusal":null`...)
 	b = w.provider.delta.appendMembers(b, true)
-	b = appendJSON(append(b, `},"finish_reason":`...), finishReason(*w.end, len(calls)))
+	b = appendJSON(append(b, `},"finish_reason":`...), finishReason(*w.end, len(w.called)))
 	b = w.provider.choice.appendMembers(b, true)
 	b = append(b, `}],"usage":`...)
 	return append(w.provider.appendUsage(b, w.end.Usage), "}\n"...), nil

@@ -33,17 +33,17 @@ func chatRecordOf(info session.Info) (r chatRecord) {
 type chatProjection struct {
 	info     session.Info
 	recorded chatRecord
-	head     []byte      // of every chunk: {"id":…,"object":…,"created":…,"model":…
-	calls    map[int]int // by their index in the log, which may leave numbers out
+	head     []byte // of every chunk: {"id":…,"object":…,"created":…,"model":…
+	calls    calls
 	provider chatProvider
 	delta    []byte // of the chunk that is being made
 }
 
 func newChatProjection(info session.Info) projection {
-	return &chatProjection{info: info, recorded: chatRecordOf(info)}
+	return &chatProjection{info: info, recorded: chatRecordOf(info), calls: calls{of: info.ID}}
 }
 
-func (p *chatProjection) size() int { return p.provider.size() + 64*len(p.calls) }
+func (p *chatProjection) size() int { return p.provider.size() + p.calls.held }
 
 func (p *chatProjection) frame(f session.Frame, to *events) {
 	d := p.delta[:0]
@@ -91,34 +91,18 @@ func appendChatHead(dst []byte, info session.Info, object string, created time.T
 // appendCall appends the delta of a fragment: the first of a call says which
 // function is called.
 func (p *chatProjection) appendCall(dst []byte, call fragment) []byte {
-	index, known := p.calls[call.Index]
-	if !known {
-		index = len(p.calls)
-		if p.calls == nil {
-			p.calls = make(map[int]int)
-		}
-		p.calls[call.Index] = index
-	}
+	n, begins := p.calls.add(&call)
 	dst = append(dst, `"tool_calls":[{"index":`...)
-	dst = strconv.AppendInt(dst, int64(index), 10)
-	dst = append(dst, ',')
-	if !known {
-		dst = append(appendJSON(append(dst, `"id":`...), callID(p.info, index, call.ID)), `,"type":"function",`...)
+	dst = append(strconv.AppendInt(dst, int64(n), 10), ',')
+	if begins {
+		dst = append(appendJSON(append(dst, `"id":`...), call.ID), `,"type":"function",`...)
 	}
 	dst = append(dst, `"function":{`...)
-	if !known {
+	if begins {
 		dst = append(appendJSON(append(dst, `"name":`...), call.Name), ',')
 	}
 	dst = append(append(dst, `"arguments":"`...), call.Arguments...)
 	return append(dst, `"}}]`...)
-}
-
-// callID is the id that a result of a call refers to. Some providers give none.
-func callID(info session.Info, index int, id string) string {
-	if id != "" {
-		return id
-	}
-	return fmt.Sprintf("call_%s_%d", info.ID, index)
 }
 
 // chunk adds a chunk with the members of its delta, and what the provider sent
@@ -155,7 +139,7 @@ func (p *chatProjection) end(f session.Frame, to *events) {
 		}{openAIError{Message: failure.Message, Type: "server_error", Code: code(failure.Code)}})
 		return
 	}
-	p.chunk(to, nil, finishReason(end, len(p.calls)))
+	p.chunk(to, nil, finishReason(end, len(p.calls.numbers)))
 	if p.recorded.IncludeUsage {
 		to.add("", func(dst []byte) []byte {
 			dst = append(append(dst, p.head...), p.provider.shared...)

@@ -191,7 +191,7 @@ func (r *responses) inputItem(p *part) json.RawMessage {
 	case session.KindText:
 		return said("assistant", p.text)
 	case session.KindToolCall:
-		return called(r.callID(p), p.name, p.text)
+		return called(p.id, p.name, p.text)
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func TestPreviousResponse(t *testing.T) {
 			hi       = `{"type":"message","role":"user","content":"Hi"}`
 			answered = `{"type":"message","role":"assistant","content":"I will look: <👩‍👩‍👧>"},` +
 				`{"type":"function_call","call_id":"call_a","name":"weather","arguments":"{\"city\":\"Trondheim\\n\"}"},` +
-				`{"type":"function_call","call_id":"call_ID_3","name":"time","arguments":"{\"zone\":\"\\u00e9\"}"},` +
+				`{"type":"function_call","call_id":"call_ID_1","name":"time","arguments":"{\"zone\":\"\\u00e9\"}"},` +
 				`{"type":"message","role":"assistant","content":"That is\u2028all."}`
 			and = `{"type":"message","role":"user","content":"And?"}`
 		)

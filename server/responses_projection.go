@@ -24,7 +24,7 @@ type responses struct {
 // newResponses returns the projection of a session.
 func newResponses(info session.Info) *responses {
 	r := &responses{id: info.ID.String(), model: appendJSON(nil, modelOf(info))}
-	r.created = info.Created
+	r.created, r.calls.of = info.Created, info.ID
 	r.echo, r.background = echoOf(info.Spec.Projection.Recorded)
 	return r
 }
@@ -289,14 +289,6 @@ func (r *responses) appendItemID(dst []byte, p *part) []byte {
 	return strconv.AppendInt(append(dst, '_'), int64(p.index), 10)
 }
 
-// callID is how the result of a call will name it.
-func (r *responses) callID(p *part) string {
-	if p.id != "" {
-		return p.id
-	}
-	return "call_" + r.id + "_" + strconv.Itoa(p.index)
-}
-
 // appendItem appends a part as an item of the output with so much text, nil for
 // one that has only begun.
 func (r *responses) appendItem(dst []byte, p *part, status string, text escaped) []byte {
@@ -310,7 +302,7 @@ func (r *responses) appendItem(dst []byte, p *part, status string, text escaped)
 		dst = append(dst, `","summary":[`...)
 	default:
 		dst = append(append(dst, `function_call","status":"`...), status...)
-		dst = appendJSON(append(dst, `","call_id":`...), r.callID(p))
+		dst = appendJSON(append(dst, `","call_id":`...), p.id)
 		dst = appendJSON(append(dst, `,"name":`...), p.name)
 		dst = append(append(dst, `,"arguments":"`...), text...)
 		return append(dst, `"}`...)

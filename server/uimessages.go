@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"strconv"
 
 	"tokenrelay/session"
@@ -16,12 +15,10 @@ import (
 // the farewell.
 type uiMessages struct {
 	answer
-	id      session.ID
-	message string          // id of the message that is written
-	calls   map[*part]call  // those that have begun
-	taken   map[string]bool // ids of calls
-	spans   []span          // of the parts, by their index
-	held    int             // bytes of calls and spans
+	message string         // id of the message that is written
+	heads   map[*part]call // of the calls that have begun
+	spans   []span         // of the parts, by their index
+	shown   int            // bytes of heads and spans
 }
 
 // A call is what every chunk of a tool call names it by, as JSON.
@@ -38,10 +35,9 @@ func newUIMessages(of session.Info) *uiMessages {
 	}
 	json.Unmarshal(of.Spec.Projection.Recorded, &recorded) // of another protocol, or what this relay wrote
 	return &uiMessages{
-		id:      of.ID,
+		answer:  answer{calls: calls{of: of.ID}},
 		message: cmp.Or(recorded.UI.Message, "msg_"+of.ID.String()),
-		calls:   make(map[*part]call),
-		taken:   make(map[string]bool),
+		heads:   make(map[*part]call),
 	}
 }
 
@@ -94,7 +90,7 @@ func (u *uiMessages) text(s step, to *events) {
 		dst = append(append(append(dst, id...), `","delta":"`...), s.delta...)
 		return append(dst, `"}`...)
 	})
-	u.answer.held -= len(s.part.text)
+	u.held -= len(s.part.text)
 	s.part.text = s.part.text[:0]
 }
 
@@ -102,28 +98,23 @@ func (u *uiMessages) text(s step, to *events) {
 func (u *uiMessages) input(s step, to *events) {
 	if s.begins {
 		u.begins(to)
-		c := u.call(s.part)
+		c := u.head(s.part)
 		to.add("", func(dst []byte) []byte { return append(c.head(dst, "tool-input-start"), '}') })
 	}
 	if len(s.delta) == 0 {
 		return
 	}
 	to.add("", func(dst []byte) []byte {
-		dst = append(append(dst, `{"type":"tool-input-delta","toolCallId":`...), u.calls[s.part].id...)
+		dst = append(append(dst, `{"type":"tool-input-delta","toolCallId":`...), u.heads[s.part].id...)
 		return append(append(append(dst, `,"inputTextDelta":"`...), s.delta...), `"}`...)
 	})
 }
 
-// call settles what a call that begins is named by. Its id is to be its own:
-// the SDK takes two calls of one id for one.
-func (u *uiMessages) call(p *part) call {
-	id := p.id
-	if id == "" || u.taken[id] {
-		id = fmt.Sprintf("call_%s_%d", u.id, p.index)
-	}
-	c := call{appendJSON(nil, id), appendJSON(nil, p.name)}
-	u.calls[p], u.taken[id] = c, true
-	u.held += 2*len(c.id) + len(c.name)
+// head notes what the chunks of a call that begins name it by.
+func (u *uiMessages) head(p *part) call {
+	c := call{appendJSON(nil, p.id), appendJSON(nil, p.name)}
+	u.heads[p] = c
+	u.shown += 100 + len(c.id) + len(c.name)
 	return c
 }
 
@@ -135,7 +126,7 @@ func (c call) head(dst []byte, kind string) []byte {
 // begins notes that the next event is a new part's first.
 func (u *uiMessages) begins(to *events) {
 	u.spans = append(u.spans, span{to.next, -1})
-	u.held += 16
+	u.shown += 16
 }
 
 // ends shows the end of a part. A call that is not followed by the whole
@@ -158,13 +149,13 @@ func (u *uiMessages) available(p *part, to *events) {
 	}
 	if json.Valid(input) {
 		to.add("", func(dst []byte) []byte {
-			dst = append(u.calls[p].head(dst, "tool-input-available"), `,"input":`...)
+			dst = append(u.heads[p].head(dst, "tool-input-available"), `,"input":`...)
 			return append(appendJSON(dst, input), '}')
 		})
 		return
 	}
 	to.add("", func(dst []byte) []byte {
-		dst = append(u.calls[p].head(dst, "tool-input-error"), `,"input":`...)
+		dst = append(u.heads[p].head(dst, "tool-input-error"), `,"input":`...)
 		dst = append(appendJSON(dst, arguments), `,"errorText":`...)
 		return append(appendJSON(dst, "The model called the tool with arguments that are not JSON."), '}')
 	})
@@ -224,4 +215,4 @@ func (u *uiMessages) rewound(from int64) int64 {
 	return first
 }
 
-func (u *uiMessages) size() int { return u.answer.size() + u.held }
+func (u *uiMessages) size() int { return u.answer.size() + u.shown }
