@@ -124,3 +124,16 @@ func TestEncodingLogged(t *testing.T) {
 		})
 	}
 }
+
+// The log tells which model is asked.
+func TestModelLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		create(t, start(t, session.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Upstreams: gone{}}), session.Spec{
+			Unit: chunker.Delta, Source: session.SourceSpec{Type: session.SourceUpstream, Model: "own/gpt-4o", Messages: []byte(`[{}]`)},
+		})
+		if want := `source=upstream model=own/gpt-4o unit=delta`; !strings.Contains(log.String(), want) {
+			t.Errorf("the log has no %s:\n%s", want, log.String())
+		}
+	})
+}

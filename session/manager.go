@@ -310,7 +310,7 @@ func (m *Manager) create(ctx context.Context, info Info, source Source, cut chun
 		return nil, errors.Join(ErrShutdown, m.store.Remove(kept, info.ID, Deleted))
 	}
 	m.bytes.add(int64(len(wire)))
-	m.opts.Logger.Info("session created", "session", info.ID, "source", spec.Source.Type, "unit", spec.Unit,
+	m.opts.Logger.Info("session created", "session", info.ID, "source", spec.Source.Type, logged("model", spec.Source.Model), "unit", spec.Unit,
 		logged("encoding", spec.Encoding), logged("encoding_source", string(info.EncodingSource)))
 	return s, nil
 }
