@@ -45,7 +45,7 @@ func (w *completion) render() ([]byte, error) {
 		}
 	}
 	b := appendChatHead(nil, w.info, "chat.completion", w.created)
-	b = append(append(b, w.provider.shared...), `,"choices":[{"index":0,"message":{"role":"assistant","content":`...)
+	b = append(w.provider.fields.appendMembers(b, true), `,"choices":[{"index":0,"message":{"role":"assistant","content":`...)
 	if len(text) == 0 && (len(w.called) > 0 || w.provider.delta["function_call"] != nil) {
 		b = append(b, "null"...)
 	} else {

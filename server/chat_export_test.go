@@ -32,3 +32,16 @@ func DecodeChat(body []byte) (messages, parameters []byte, prompt string, err er
 	q, _, err := decodeChat(body)
 	return q.messages, q.parameters, q.prompt, err
 }
+
+// RenderCompletion returns the completion that frames come to.
+func RenderCompletion(info session.Info, frames ...session.Frame) string {
+	w := newCompletion(info)
+	for _, f := range frames {
+		w.take(f)
+	}
+	body, err := w.render()
+	if err != nil {
+		return err.Error()
+	}
+	return string(body)
+}

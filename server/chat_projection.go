@@ -110,6 +110,7 @@ func (p *chatProjection) appendCall(dst []byte, call fragment) []byte {
 func (p *chatProjection) chunk(to *events, delta []byte, reason string) {
 	to.add("", func(dst []byte) []byte {
 		dst = append(append(dst, p.head...), p.provider.shared...)
+		dst = p.provider.once.appendMembers(dst, true)
 		dst = append(dst, `,"choices":[{"index":0,"delta":{`...)
 		dst = append(dst, delta...)
 		dst = p.provider.delta.appendMembers(dst, len(delta) > 0)
