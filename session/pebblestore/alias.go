@@ -55,7 +55,7 @@ func (st *Store) take(who session.Principal, aliases []session.Alias, id session
 func (st *Store) free(who session.Principal, id session.ID) (renaming, error) {
 	st.mu.RLock()
 	for _, on := range st.binding {
-		if on.from == id || on.to == id {
+		if on.from == id || on.to == id { // readers of the alias are told from until then
 			st.mu.RUnlock()
 			return nil, &busyError{on.done}
 		}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -72,11 +71,16 @@ func TestAliasNotShownBeforeCommitted(t *testing.T) {
 			answers <- what
 		})
 	}
-	impatient, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-	defer cancel()
-	if err := createNamed(impatient, st, refused, key); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Create with an alias that is on its way = %v, want that of its context", err)
-	}
+	eventually(t, "all others wait", func() bool { return st.Waiting() == 4 })
+	impatient, leave := context.WithCancel(ctx)
+	calls.Go(func() {
+		if err := createNamed(impatient, st, sessiontest.Record("a", created), key); !errors.Is(err, context.Canceled) {
+			t.Errorf("Create with an alias that is on its way = %v, want that of its context", err)
+		}
+	})
+	eventually(t, "one more waits", func() bool { return st.Waiting() == 5 })
+	leave()
+	eventually(t, "it waits no more", func() bool { return st.Waiting() == 4 })
 	if id, err := st.Resolve(ctx, "a", "chat"); err != nil || id != old.Info.ID {
 		t.Errorf("Resolve of an alias that is to move = %v, %v; want %v", id, err, old.Info.ID)
 	}

@@ -115,15 +115,26 @@ func (st *Store) tryCommit(ctx context.Context, stage func(*pebble.Batch) error,
 		if !ok {
 			return err
 		}
-		select {
-		case <-busy.done:
-		case <-st.failing: // so that it will never be done
-		case <-ctx.Done():
-			return cancelled(ctx)
-		case <-st.shield.closing:
-			return errClosed
+		if err := st.await(ctx, busy); err != nil {
+			return err
 		}
 	}
+}
+
+// await waits until what another commit is on its way for is done, or the store
+// has failed, so that it will never be.
+func (st *Store) await(ctx context.Context, busy *busyError) error {
+	st.waiting.Add(1)
+	defer st.waiting.Add(-1)
+	select {
+	case <-busy.done:
+	case <-st.failing:
+	case <-ctx.Done():
+		return cancelled(ctx)
+	case <-st.shield.closing:
+		return errClosed
+	}
+	return nil
 }
 
 func (st *Store) tryOnce(ctx context.Context, stage func(*pebble.Batch) error, publish func(seq uint64)) error {

@@ -141,6 +141,9 @@ func (st *Store) OnTheirWay() int {
 	return n
 }
 
+// Waiting returns how many commits wait for an alias that is on its way.
+func (st *Store) Waiting() int { return int(st.waiting.Load()) }
+
 // Format is the version of what the store writes.
 const Format = format
 

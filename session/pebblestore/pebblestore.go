@@ -93,6 +93,7 @@ type Store struct {
 	lock    io.Closer
 	disk    atomic.Int64 // bytes that Pebble's files take
 	calls   sync.WaitGroup
+	waiting atomic.Int64       // calls that wait for what is on its way
 	stop    context.CancelFunc // closes shield.closing, and ends the store's own goroutines
 	watch   time.Duration
 
