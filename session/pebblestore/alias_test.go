@@ -32,10 +32,12 @@ func TestAliasNotShownBeforeCommitted(t *testing.T) {
 	if err := createNamed(ctx, st, old, chat); err != nil {
 		t.Fatal(err)
 	}
-	release := make(chan struct{})
+	held := make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	defer release()
 	disk.setBefore(func(op, name string) error {
 		if op == "sync" && strings.HasSuffix(name, ".log") {
-			<-release
+			<-held
 		}
 		return nil
 	})
@@ -93,7 +95,7 @@ func TestAliasNotShownBeforeCommitted(t *testing.T) {
 	default:
 	}
 	disk.setBefore(nil)
-	close(release)
+	release()
 	calls.Wait()
 	if id, err := st.Resolve(ctx, "a", "chat"); err != nil || id != later.Info.ID {
 		t.Errorf("Resolve = %v, %v; want %v", id, err, later.Info.ID)
