@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -345,4 +346,23 @@ func FuzzCursor(f *testing.F) {
 			t.Errorf("cursor %q = %d", s, id)
 		}
 	})
+}
+
+// Each code stands in the documentation, with its status.
+func TestErrorsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "\n## Errors\n")
+	table, _, _ = strings.Cut(table, "\nThe `error` of")
+	for code, status := range server.Statuses() {
+		found := false
+		for row := range strings.Lines(table) {
+			found = found || strings.Contains(row, "`"+string(code)+"`") && strings.Contains(strings.SplitN(row+"|", "|", 3)[1], strconv.Itoa(status))
+		}
+		if !found {
+			t.Errorf("%s, %d, is not in the table of errors", code, status)
+		}
+	}
 }
