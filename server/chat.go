@@ -82,26 +82,23 @@ func (s *Server) retrieveCompletion(c *gin.Context) error {
 // renderCompletion answers with the whole of an answer, or with why there is
 // none.
 func (s *Server) renderCompletion(c *gin.Context, found *session.Session) error {
-	if found.Info().Spec.Projection.Version > projectionVersion {
-		return errLaterProjection
-	}
 	whole := newCompletion(found.Info())
-	if err := s.soFar(c.Request.Context(), found, whole.take); err != nil {
+	reading, err := s.read(c.Request.Context(), found, whole)
+	if err != nil {
 		return err
 	}
-	size := int64(whole.size())
-	if !s.projected.take(size) {
-		return session.ErrOverloaded
-	}
-	defer s.projected.take(-size)
-	body, err := whole.render()
+	defer reading.close()
+	err = whole.ended()
 	if failure, ok := errors.AsType[*session.Failure](err); ok {
 		return brokenAnswer(c, found, failure)
 	} else if err != nil {
 		return err
 	}
-	c.Data(http.StatusOK, "application/json", body)
-	return nil
+	body, err := reading.whole(whole.appendTo)
+	if err != nil {
+		return err
+	}
+	return s.renderBody(c, body)
 }
 
 // deleteCompletion stops and forgets.

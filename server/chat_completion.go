@@ -1,6 +1,8 @@
 package server
 
 import (
+	"slices"
+
 	"tokenrelay/session"
 )
 
@@ -16,43 +18,40 @@ func newCompletion(info session.Info) *completion {
 	return &completion{info: info, answer: answer{calls: calls{of: info.ID}}}
 }
 
-func (w *completion) take(f session.Frame) {
+// frame makes no event.
+func (w *completion) frame(f session.Frame, _ *events) {
 	if f.Kind == session.KindProvider {
 		w.provider.take(f)
 		return
 	}
-	w.answer.take(f)
+	w.take(f)
 }
 
 func (w *completion) size() int { return w.answer.size() + w.provider.size() }
 
-// render returns the object. An answer that has not come to its own end is an
-// error: a client would take a part for the whole.
-func (w *completion) render() ([]byte, error) {
+// ended returns an error unless the answer has come to its own end: a client
+// would take a part for the whole.
+func (w *completion) ended() error {
 	if w.end == nil {
-		return nil, &requestError{codeNotEnded, "the completion has not come to its end: ask again later, or with stream=true for what there is"}
+		return &requestError{codeNotEnded, "the completion has not come to its end: ask again later, or with stream=true for what there is"}
 	}
 	if failure := failureOf(w.state, *w.end); failure != nil {
-		return nil, failure
+		return failure
 	}
-	var text, reasoning escaped
-	for _, p := range w.parts {
-		switch p.kind {
-		case session.KindText:
-			text = append(text, p.text...)
-		case session.KindReasoning:
-			reasoning = append(reasoning, p.text...)
-		}
-	}
-	b := appendChatHead(nil, w.info, "chat.completion", w.created)
+	return nil
+}
+
+// appendTo appends the object.
+func (w *completion) appendTo(b []byte) []byte {
+	b = appendChatHead(b, w.info, "chat.completion", w.created)
 	b = append(w.provider.fields.appendMembers(b, true), `,"choices":[{"index":0,"message":{"role":"assistant","content":`...)
-	if len(text) == 0 && (len(w.called) > 0 || w.provider.delta["function_call"] != nil) {
+	if !w.has(session.KindText) && (len(w.called) > 0 || w.provider.delta["function_call"] != nil) {
 		b = append(b, "null"...)
 	} else {
-		b = text.appendTo(b)
+		b = w.appendParts(b, session.KindText)
 	}
-	if len(reasoning) > 0 {
-		b = reasoning.appendTo(append(b, `,"reasoning_content":`...))
+	if w.has(session.KindReasoning) {
+		b = w.appendParts(append(b, `,"reasoning_content":`...), session.KindReasoning)
 	}
 	for i, call := range w.called {
 		if i == 0 {
@@ -72,5 +71,21 @@ func (w *completion) render() ([]byte, error) {
 	b = appendJSON(append(b, `},"finish_reason":`...), finishReason(*w.end, len(w.called)))
 	b = w.provider.choice.appendMembers(b, true)
 	b = append(b, `}],"usage":`...)
-	return append(w.provider.appendUsage(b, w.end.Usage), "}\n"...), nil
+	return append(w.provider.appendUsage(b, w.end.Usage), "}\n"...)
+}
+
+// has reports whether there is any text in the parts of a kind.
+func (w *completion) has(kind session.Kind) bool {
+	return slices.ContainsFunc(w.parts, func(p *part) bool { return p.kind == kind && len(p.text) > 0 })
+}
+
+// appendParts appends the parts of a kind as one JSON string.
+func (w *completion) appendParts(dst []byte, kind session.Kind) []byte {
+	dst = append(dst, '"')
+	for _, p := range w.parts {
+		if p.kind == kind {
+			dst = append(dst, p.text...)
+		}
+	}
+	return append(dst, '"')
 }

@@ -37,11 +37,7 @@ func DecodeChat(body []byte) (messages, parameters []byte, prompt string, err er
 func RenderCompletion(info session.Info, frames ...session.Frame) string {
 	w := newCompletion(info)
 	for _, f := range frames {
-		w.take(f)
+		w.frame(f, nil)
 	}
-	body, err := w.render()
-	if err != nil {
-		return err.Error()
-	}
-	return string(body)
+	return string(w.appendTo(nil))
 }

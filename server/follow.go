@@ -29,6 +29,7 @@ type followRequest struct {
 	after   session.FrameID
 	pace    float64                            // events a second; 0 as they come
 	render  func(session.Wire) ([]byte, error) // nil for frames as they are
+	written func()                             // called when what render returned is; nil for nothing
 	compact bool                               // what is there already in few events
 	ping    bool                               // keep-alives as named events
 }
@@ -188,6 +189,9 @@ func (f *follower) run(ctx context.Context) error {
 		}
 		if len(body) > 0 && f.out.write(body) != nil {
 			return errAbort // the client is gone, or too slow
+		}
+		if f.request.written != nil {
+			f.request.written()
 		}
 		f.silence.Reset(f.server.opts.KeepAlive)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -86,7 +87,8 @@ func appendJSON(dst []byte, v any) []byte {
 	return append(dst, raw...)
 }
 
-// A projector runs a projection over a session's log for one reader.
+// A projector runs a projection over a session's log for one reader. What it
+// keeps, and what it has made and is written yet, is taken of a budget.
 type projector struct {
 	projection
 	events
@@ -94,25 +96,53 @@ type projector struct {
 	took int64 // of kept
 }
 
-// render gives frames to the projection and returns the events that they make.
+// render gives frames to the projection and returns the events that they make,
+// which stand until written is called.
 func (p *projector) render(frames session.Wire) ([]byte, error) {
 	p.wire = p.wire[:0]
-	return p.give(frames)
-}
-
-func (p *projector) give(frames session.Wire) ([]byte, error) {
-	for f := range frames.Frames() {
-		p.frame(f, &p.events)
-	}
-	if err := p.account(); err != nil {
+	if err := p.give(frames); err != nil {
 		return nil, err
 	}
 	return p.wire, nil
 }
 
-// account takes of the budget what the projection has grown by.
+// smallWire is how large what events are made in may be to be kept for the next.
+const smallWire = 4 << 10
+
+// written drops what was made.
+func (p *projector) written() {
+	if cap(p.wire) > smallWire {
+		p.wire = nil
+	}
+	p.account() // gives back only
+}
+
+// give asks for room behind each frame, so that one's events at most are made
+// without.
+func (p *projector) give(frames session.Wire) error {
+	for f := range frames.Frames() {
+		p.frame(f, &p.events)
+		if err := p.account(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whole returns what appendTo makes of all that was read, which is about as large
+// as what is kept of it.
+func (p *projector) whole(appendTo func(dst []byte) []byte) ([]byte, error) {
+	p.wire = make([]byte, 0, p.size())
+	if err := p.account(); err != nil {
+		return nil, err
+	}
+	p.wire = appendTo(p.wire)
+	return p.wire, p.account()
+}
+
+// account takes of the budget what the projector has grown by.
 func (p *projector) account() error {
-	grown := int64(p.size()) - p.took
+	grown := int64(p.size()+cap(p.wire)) - p.took
 	if !p.kept.take(grown) {
 		return session.ErrOverloaded
 	}
@@ -120,7 +150,7 @@ func (p *projector) account() error {
 	return nil
 }
 
-func (p *projector) close() { p.kept.take(-p.took) }
+func (p *projector) close() { p.kept.give(p.took) }
 
 // seek renders up to where the first event that is wanted stands, and returns
 // what comes of it and whether the log is at its end. A cursor behind which the
@@ -137,15 +167,14 @@ func (p *projector) seek(ctx context.Context, reader *session.Reader) (pending [
 		if ended || more != nil {
 			break
 		}
-		if _, err := p.give(frames); err != nil {
+		if err := p.give(frames); err != nil {
 			return nil, false, err
 		}
 	}
 	if p.next < p.from {
 		return nil, false, &aheadError{last: p.next - 1}
 	}
-	pending, p.wire = p.wire, nil
-	return pending, ended, nil
+	return p.wire, ended, nil
 }
 
 // An aheadError reports a cursor past the last event of a projection.
@@ -161,23 +190,34 @@ type budget struct {
 	used atomic.Int64
 }
 
-// take reports whether there was room for n more; less than 0 gives it back.
+// take reports whether there was room for n more. Less than 0 is given back.
 func (b *budget) take(n int64) bool {
-	if b.used.Add(n) > b.most && n > 0 {
-		b.used.Add(-n)
+	if n <= 0 {
+		b.give(-n)
+		return true
+	}
+	if b.used.Add(n) > b.most {
+		b.give(n)
 		return false
 	}
 	return true
+}
+
+func (b *budget) give(n int64) { b.used.Add(-n) }
+
+// open returns a reader of a session that a projection is to show.
+func (s *Server) open(found *session.Session) (*session.Reader, error) {
+	if found.Info().Spec.Projection.Version > projectionVersion {
+		return nil, errLaterProjection
+	}
+	return found.Read(0)
 }
 
 // project streams a session as p shows it, from the event with that number on.
 // The answer's headers are set before. An answer that has nothing left to tell
 // is empty, or 204 to a client that would come back for ever.
 func (s *Server) project(c *gin.Context, found *session.Session, p projection, from int64) error {
-	if found.Info().Spec.Projection.Version > projectionVersion {
-		return errLaterProjection
-	}
-	reader, err := found.Read(0)
+	reader, err := s.open(found)
 	if err != nil {
 		return err
 	}
@@ -197,10 +237,11 @@ func (s *Server) project(c *gin.Context, found *session.Session, p projection, f
 	}
 	defer s.streams.leave()
 	f := &follower{server: s, session: found, reader: reader, out: s.openEvents(c)}
-	f.request.render = projector.render
+	f.request.render, f.request.written = projector.render, projector.written
 	if len(pending) > 0 && f.out.write(pending) != nil {
 		return errAbort
 	}
+	projector.written()
 	return f.run(c.Request.Context())
 }
 
@@ -227,7 +268,7 @@ func (s *Server) awaitEnd(c *gin.Context, found *session.Session) error {
 }
 
 func (s *Server) toEnd(ctx context.Context, found *session.Session) error {
-	reader, err := found.Read(0)
+	reader, err := s.open(found)
 	if err != nil {
 		return err
 	}
@@ -269,21 +310,24 @@ func made(c *gin.Context, err error) error {
 	return notThere(err)
 }
 
-// soFar gives take the frames of a session that there are.
-func (s *Server) soFar(ctx context.Context, found *session.Session, take func(session.Frame)) error {
-	reader, err := found.Read(0)
+// read gives p all frames that there are of a session, and makes no events of
+// them. What it returns holds its room until close.
+func (s *Server) read(ctx context.Context, found *session.Session, p projection) (*projector, error) {
+	reader, err := s.open(found)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer reader.Close()
+	reading := &projector{projection: p, events: events{from: math.MaxInt64}, kept: &s.projected}
 	for last := found.Status().Last; reader.At() < last; {
 		frames, _, err := reader.Next(ctx, writeSize)
-		if err != nil {
-			return err
+		if err == nil {
+			err = reading.give(frames)
 		}
-		for f := range frames.Frames() {
-			take(f)
+		if err != nil {
+			reading.close()
+			return nil, err
 		}
 	}
-	return nil
+	return reading, nil
 }

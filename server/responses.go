@@ -1,13 +1,11 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -47,7 +45,7 @@ func (s *Server) createResponse(c *gin.Context) error {
 		return made(c, s.project(c, created, newResponses(created.Info()), from))
 	case r.background && !again:
 		object := newResponses(created.Info())
-		return renderResponse(c, object.appendObject(nil, statusQueued))
+		return s.renderBody(c, append(object.appendObject(nil, statusQueued), '\n'))
 	case r.background:
 		return s.renderResponse(c, created)
 	}
@@ -63,29 +61,17 @@ func (s *Server) createResponse(c *gin.Context) error {
 // A heldResponse is one that has been read, within what readers may keep.
 type heldResponse struct {
 	*responses
-	leave func() // it must be called once
+	reading *projector
 }
+
+// leave gives its room back. It must be called once.
+func (h heldResponse) leave() { h.reading.close() }
 
 // responseOf reads a session so far.
 func (s *Server) responseOf(ctx context.Context, found *session.Session) (held heldResponse, err error) {
-	if found.Info().Spec.Projection.Version > projectionVersion {
-		return held, errLaterProjection
-	}
 	held.responses = newResponses(found.Info())
-	reading := &projector{projection: held.responses, events: events{from: math.MaxInt64}, kept: &s.projected}
-	var full error
-	err = s.soFar(ctx, found, func(f session.Frame) {
-		if full == nil {
-			reading.frame(f, &reading.events)
-			full = reading.account()
-		}
-	})
-	if err = cmp.Or(full, err); err != nil {
-		reading.close()
-		return held, err
-	}
-	held.leave = reading.close
-	return held, nil
+	held.reading, err = s.read(ctx, found, held.responses)
+	return held, err
 }
 
 // renderResponse answers with a session's response so far.
@@ -95,12 +81,11 @@ func (s *Server) renderResponse(c *gin.Context, found *session.Session) error {
 		return err
 	}
 	defer held.leave()
-	return renderResponse(c, held.appendObject(nil, held.status()))
-}
-
-func renderResponse(c *gin.Context, object []byte) error {
-	c.Data(http.StatusOK, "application/json", append(object, '\n'))
-	return nil
+	object, err := held.reading.whole(func(dst []byte) []byte { return append(held.appendObject(dst, held.status()), '\n') })
+	if err != nil {
+		return err
+	}
+	return s.renderBody(c, object)
 }
 
 // A retrieval is what a response is asked for with.
@@ -220,5 +205,5 @@ func (s *Server) deleteResponse(c *gin.Context) error {
 	if err := s.opts.Manager.Delete(c.Request.Context(), principal(c), id); err != nil {
 		return notThere(err)
 	}
-	return renderResponse(c, fmt.Appendf(nil, `{"id":"%s%s","object":"response","deleted":true}`, responsePrefix, id))
+	return s.renderBody(c, fmt.Appendf(nil, "{\"id\":\"%s%s\",\"object\":\"response\",\"deleted\":true}\n", responsePrefix, id))
 }

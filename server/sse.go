@@ -25,6 +25,11 @@ func (s *Server) openStream(c *gin.Context, contentType string) *stream {
 	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold the writes back
+	return s.answered(c)
+}
+
+// answered answers 200 with the headers that are set.
+func (s *Server) answered(c *gin.Context) *stream {
 	c.Status(http.StatusOK)
 	c.Writer.WriteHeaderNow()
 	// Below gin's writer, whose Flush keeps errors to itself.
@@ -42,6 +47,18 @@ func (s *Server) openEvents(c *gin.Context) *stream {
 	// take it for one.
 	out.w.Write(append(strconv.AppendInt([]byte("retry: "), s.opts.Retry.Milliseconds(), 10), '\n'))
 	return out
+}
+
+// renderBody answers with an object that may be as large as a log, in writes of
+// which each has its own deadline.
+func (s *Server) renderBody(c *gin.Context, object []byte) error {
+	h := c.Writer.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(object)))
+	if s.answered(c).write(object) != nil {
+		return errAbort
+	}
+	return nil
 }
 
 // write sends p, and returns once the kernel has it. Each writeSize bytes have

@@ -18,7 +18,7 @@ type uiMessages struct {
 	message string         // id of the message that is written
 	heads   map[*part]call // of the calls that have begun
 	spans   []span         // of the parts, by their index
-	shown   int            // bytes of heads and spans
+	shown   int            // bytes of heads and spans, and of what available takes
 }
 
 // A call is what every chunk of a tool call names it by, as JSON.
@@ -104,6 +104,7 @@ func (u *uiMessages) input(s step, to *events) {
 	if len(s.delta) == 0 {
 		return
 	}
+	u.shown += 3 * len(s.delta) // in available: unescaped, and before and after it is made compact
 	to.add("", func(dst []byte) []byte {
 		dst = append(append(dst, `{"type":"tool-input-delta","toolCallId":`...), u.heads[s.part].id...)
 		return append(append(append(dst, `,"inputTextDelta":"`...), s.delta...), `"}`...)

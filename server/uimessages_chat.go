@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -159,16 +158,12 @@ func (s *Server) followChat(c *gin.Context) error {
 // chunksSoFar returns what there is of a run, and the number of the next chunk.
 func (s *Server) chunksSoFar(ctx context.Context, run *session.Session) (shown *uiMessages, next int64, err error) {
 	shown = newUIMessages(run.Info())
-	p := &projector{projection: shown, events: events{from: math.MaxInt64}, kept: &s.projected}
+	p, err := s.read(ctx, run, shown)
+	if err != nil {
+		return nil, 0, err
+	}
 	defer p.close()
-	var full error
-	err = s.soFar(ctx, run, func(f session.Frame) {
-		if full == nil {
-			p.frame(f, &p.events)
-			full = p.account()
-		}
-	})
-	return shown, p.next, cmp.Or(err, full)
+	return shown, p.next, nil
 }
 
 // isActive reports whether a chat that is opened is to show its newest run. One
