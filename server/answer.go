@@ -201,3 +201,16 @@ func (c *calls) add(f *fragment) (n int, begins bool) {
 	c.held += 100 + 2*len(f.ID)
 	return n, true
 }
+
+// tokens are what an answer has cost as OpenAI's clients have it, who expect
+// numbers: one that is not known is 0, and its source, shown beside them, says
+// what they are worth.
+func tokens(u session.Usage) (input, output int64) {
+	if u.Input != nil {
+		input = *u.Input
+	}
+	if u.Output != nil {
+		output = *u.Output
+	}
+	return input, output
+}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"net/http"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -71,6 +70,8 @@ func (s *Server) retrieveCompletion(c *gin.Context) error {
 		return &requestError{codeCursorGone, gone.Error()}
 	}
 	switch {
+	case err != nil && streams:
+		return s.orComeBack(c, notThere(err))
 	case err != nil:
 		return notThere(err)
 	case streams:
@@ -101,19 +102,7 @@ func (s *Server) renderCompletion(c *gin.Context, found *session.Session) error 
 	return s.renderBody(c, body)
 }
 
-// deleteCompletion stops and forgets.
+// deleteCompletion stops a completion and forgets it.
 func (s *Server) deleteCompletion(c *gin.Context) error {
-	found, err := s.foreignSession(c, completionPrefix)
-	if err != nil {
-		return notThere(err)
-	}
-	id := found.Info().ID
-	if err := s.opts.Manager.Delete(c.Request.Context(), principal(c), id); err != nil {
-		return notThere(err)
-	}
-	return render(c, http.StatusOK, struct {
-		ID      string `json:"id"`
-		Object  string `json:"object"`
-		Deleted bool   `json:"deleted"`
-	}{completionPrefix + id.String(), "chat.completion.deleted", true})
+	return s.deleteForeign(c, completionPrefix, "chat.completion.deleted")
 }

@@ -104,16 +104,9 @@ func (p *chatProvider) shown() {
 	clear(p.delta)
 }
 
-// appendUsage appends an answer's usage as OpenAI has it. Clients expect numbers:
-// one that is not known is 0, and the source says what the figures are worth.
+// appendUsage appends an answer's usage as chat completions have it.
 func (p *chatProvider) appendUsage(dst []byte, u session.Usage) []byte {
-	var input, output int64
-	if u.Input != nil {
-		input = *u.Input
-	}
-	if u.Output != nil {
-		output = *u.Output
-	}
+	input, output := tokens(u)
 	dst = strconv.AppendInt(append(dst, `{"prompt_tokens":`...), input, 10)
 	dst = strconv.AppendInt(append(dst, `,"completion_tokens":`...), output, 10)
 	dst = strconv.AppendInt(append(dst, `,"total_tokens":`...), input+output, 10)

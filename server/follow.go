@@ -131,10 +131,15 @@ func (s *Server) events(c *gin.Context) error {
 		}
 		err = session.ErrShutdown
 	}
-	if errors.Is(err, session.ErrOverloaded) || errors.Is(err, session.ErrShutdown) {
+	if willPass(err) {
 		return s.comeBack(c)
 	}
 	return err
+}
+
+// willPass reports whether an error is one of now only.
+func willPass(err error) bool {
+	return errors.Is(err, session.ErrOverloaded) || errors.Is(err, session.ErrShutdown) || errors.Is(err, session.ErrElsewhere)
 }
 
 // comeBack answers what will pass, where a browser gives up on any status but

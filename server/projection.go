@@ -219,21 +219,21 @@ func (s *Server) open(found *session.Session) (*session.Reader, error) {
 func (s *Server) project(c *gin.Context, found *session.Session, p projection, from int64) error {
 	reader, err := s.open(found)
 	if err != nil {
-		return err
+		return s.orComeBack(c, err)
 	}
 	defer reader.Close()
 	projector := &projector{projection: p, events: events{from: from}, kept: &s.projected}
 	defer projector.close()
 	pending, ended, err := projector.seek(c.Request.Context(), reader)
 	if err != nil {
-		return err
+		return s.orComeBack(c, err)
 	}
 	if ended && projector.next == from && c.Request.Header["Last-Event-Id"] != nil {
 		c.Status(http.StatusNoContent)
 		return nil
 	}
 	if !s.streams.enter() {
-		return session.ErrShutdown
+		return s.orComeBack(c, session.ErrShutdown)
 	}
 	defer s.streams.leave()
 	f := &follower{server: s, session: found, reader: reader, out: s.openEvents(c)}
@@ -243,6 +243,16 @@ func (s *Server) project(c *gin.Context, found *session.Session, p projection, f
 	}
 	projector.written()
 	return f.run(c.Request.Context())
+}
+
+// orComeBack is err. If that will pass, and a stream is asked for as EventSource
+// does when it comes back, with its header, the answer says so as a browser
+// understands it.
+func (s *Server) orComeBack(c *gin.Context, err error) error {
+	if willPass(err) && c.Request.Method == http.MethodGet && c.Request.Header["Last-Event-Id"] != nil {
+		return s.comeBack(c)
+	}
+	return err
 }
 
 // eventCursor reads the number of the last event that a client has, and returns

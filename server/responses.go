@@ -110,6 +110,8 @@ func (s *Server) retrieveResponse(c *gin.Context) error {
 		return &requestError{codeCursorGone, gone.Error()}
 	}
 	switch {
+	case err != nil && asked.streams:
+		return s.orComeBack(c, notThere(err))
 	case err != nil:
 		return notThere(err)
 	case asked.streams:
@@ -197,7 +199,13 @@ func (s *Server) cancelResponse(c *gin.Context) error {
 
 // deleteResponse stops a response and forgets it.
 func (s *Server) deleteResponse(c *gin.Context) error {
-	found, err := s.foreignSession(c, responsePrefix)
+	return s.deleteForeign(c, responsePrefix, "response")
+}
+
+// deleteForeign deletes a session that a route of OpenAI's names by its id with
+// the prefix, as an object of that kind.
+func (s *Server) deleteForeign(c *gin.Context, prefix, object string) error {
+	found, err := s.foreignSession(c, prefix)
 	if err != nil {
 		return notThere(err)
 	}
@@ -205,5 +213,5 @@ func (s *Server) deleteResponse(c *gin.Context) error {
 	if err := s.opts.Manager.Delete(c.Request.Context(), principal(c), id); err != nil {
 		return notThere(err)
 	}
-	return s.renderBody(c, fmt.Appendf(nil, "{\"id\":\"%s%s\",\"object\":\"response\",\"deleted\":true}\n", responsePrefix, id))
+	return s.renderBody(c, fmt.Appendf(nil, "{\"id\":\"%s%s\",\"object\":\"%s\",\"deleted\":true}\n", prefix, id, object))
 }

@@ -260,19 +260,12 @@ func (r *responses) appendError(dst []byte) []byte {
 	return appendJSON(dst, e)
 }
 
-// appendUsage appends what the response cost. Clients expect numbers: one that
-// is not known is 0, and its source says what the figures are worth.
+// appendUsage appends what the response cost.
 func (r *responses) appendUsage(dst []byte) []byte {
 	if r.end == nil || r.end.Usage.Input == nil && r.end.Usage.Output == nil {
 		return append(dst, "null"...)
 	}
-	var input, output int64
-	if n := r.end.Usage.Input; n != nil {
-		input = *n
-	}
-	if n := r.end.Usage.Output; n != nil {
-		output = *n
-	}
+	input, output := tokens(r.end.Usage)
 	dst = strconv.AppendInt(append(dst, `{"input_tokens":`...), input, 10)
 	dst = strconv.AppendInt(append(dst, `,"input_tokens_details":{"cached_tokens":0},"output_tokens":`...), output, 10)
 	dst = strconv.AppendInt(append(dst, `,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":`...), input+output, 10)

@@ -133,7 +133,7 @@ func (s *Server) followChat(c *gin.Context) error {
 	case nothing && !cursor.resumes: // WorkflowChatTransport
 		return s.showNothing(c)
 	case err != nil:
-		return err
+		return s.orComeBack(c, err)
 	case !cursor.indexed:
 		return s.showChat(c, run, cursor.from)
 	}
