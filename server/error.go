@@ -226,7 +226,7 @@ func problemOf(err error) problem {
 	case errors.As(err, &tooLarge):
 		p.Code = codeEvent
 	case errors.As(err, &beyond):
-		p.Code = codeAhead
+		p.Code, p.LastEventID = codeAhead, new(session.FrameID(beyond.last)) // a number in the projection
 	case errors.As(err, &broken):
 		p.Code, p.Status, p.Detail = code(broken.failure.Code), broken.status(), broken.failure.Message
 	case errors.Is(err, session.ErrKeyReused):
@@ -281,6 +281,9 @@ func (s *Server) renderError(c *gin.Context, err error) {
 	if p.passes() {
 		c.Header("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
 	}
+	if p.LastEventID != nil {
+		c.Header("Content-Range", fmt.Sprintf("events */%d", *p.LastEventID))
+	}
 	shapeOf(c.Request.URL.Path)(c, p)
 }
 
@@ -327,9 +330,6 @@ func shapeOf(path string) func(*gin.Context, problem) {
 
 // renderProblem answers as RFC 9457 says.
 func renderProblem(c *gin.Context, p problem) {
-	if p.LastEventID != nil {
-		c.Header("Content-Range", fmt.Sprintf("events */%d", *p.LastEventID))
-	}
 	body, err := json.Marshal(p)
 	if err != nil {
 		panic(err) // strings and numbers only

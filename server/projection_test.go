@@ -356,6 +356,9 @@ func TestCursorsOfProjections(t *testing.T) {
 			for way := range d.after {
 				_, numbered := d.whole(t, w, ended)
 				check(d, way, ended, numbered+1, "cursor_ahead")
+				if got, want := d.resume(w.relay, way, ended, numbered+1).Header.Get("Content-Range"), fmt.Sprintf("events */%d", numbered-1); got != want {
+					t.Errorf("%s by %s: ahead of the stream, Content-Range = %q, want %q", d.name, way, got, want)
+				}
 				check(d, way, ended, 1<<40, "cursor_ahead")
 				check(d, way, running, 1000, "cursor_ahead")
 				if way != "startIndex" { // which counts from the tail then
