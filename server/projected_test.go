@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -157,6 +158,26 @@ func TestLaterProjection(t *testing.T) {
 		}
 		if got := w.projected(); got != "0" {
 			t.Errorf("%s bytes are kept, want 0", got)
+		}
+	})
+}
+
+// Readers of chunks do not keep the text, however long it is.
+func TestChunksKeepNoText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 2 << 20
+		w := newWorld(t, inMemory, options{})
+		id := native(fmt.Sprintf(`{"source":{"type":"text","text":%q},"unit":"line","rate":1000}`, strings.Repeat(strings.Repeat("x", 1023)+"\n", size>>10)))(w)
+		for _, d := range dialects {
+			a := w.ask("GET", d.stream(id), "")
+			go io.Copy(io.Discard, a.Body)
+			time.Sleep(500 * time.Millisecond) // a quarter of it
+			kept, err := strconv.Atoi(w.projected())
+			if most := 64 << 10; err != nil || d.keeps != (kept > most) {
+				t.Errorf("%s: a reader keeps %d bytes, want more than %d: %v", d.name, kept, most, d.keeps)
+			}
+			a.conn.Close()
+			synctest.Wait()
 		}
 	})
 }
