@@ -1,6 +1,7 @@
 // What the tests with the AI SDK share: the chat class of useChat, and a
 // provider of models. They need Node 22.
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { Chat } from '@ai-sdk/react'
 import { chance, text } from '../chance.mjs'
 import { chunk, finish, paced, pieces, Provider, RESET } from '../provider.mjs'
@@ -93,4 +94,11 @@ export async function stop(url, id) {
 export async function textOf(url, id) {
   const answer = await fetch(`${url}/v1/sessions/${id}/text`)
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(await answer.arrayBuffer())
+}
+
+/** A function that docs/clients.md gives to applications, as it stands there. */
+export async function documented(name) {
+  const page = await readFile(new URL('../../docs/clients.md', import.meta.url), 'utf8')
+  const code = page.split('```js\n').map((block) => block.split('```')[0]).find((block) => block.includes(`function ${name}(`))
+  return (await import(`data:text/javascript,${encodeURIComponent(code)}`))[name]
 }

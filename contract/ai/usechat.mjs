@@ -6,7 +6,7 @@ import { DefaultChatTransport, lastAssistantMessageIsCompleteWithToolCalls } fro
 import { chance, seed } from '../chance.mjs'
 import { Cutter } from '../cutter.mjs'
 import { Relay } from '../relay.mjs'
-import { chatOf, city, hard, isAnswered, said, startProvider, stop, textOf, until, upstream } from './sdk.mjs'
+import { chatOf, city, documented, hard, isAnswered, said, startProvider, stop, textOf, until, upstream } from './sdk.mjs'
 
 const options = { timeout: 30_000 }
 
@@ -181,7 +181,7 @@ test('what is refused is said in a sentence', options, async () => {
   const chat = chatOf(over(relay.url))
   await chat.sendMessage({ text: 'Tell me.' }, { body: { model: 'nobody/m', tokenrelay: { unit: 'char' } } })
   assert.equal(chat.status, 'error')
-  assert.match(chat.error.message, /^unit: /)
+  assert.match(chat.error.message, /^tokenrelay\.unit: /)
   assert.equal(chat.error.statusCode, 400)
   const file = { type: 'file', mediaType: 'application/pdf', url: 'data:application/pdf;base64,AA==' }
   await chat.sendMessage({ files: [file] })
@@ -239,4 +239,18 @@ test('events of a push session are data parts', options, async () => {
   await chat.resumeStream()
   assert.equal(said(chat), hard.slice(0, 400))
   assert.deepEqual(chat.messages[0].parts.find((p) => p.type === 'data-weather').data, { city: 'Zürich 🏔️\u2028' })
+})
+
+test('the fetch of the documentation: an exact tail, and a disconnect that is told', options, async (t) => {
+  t.diagnostic(`CONTRACT_SEED=${seed}`)
+  const exactFetch = await documented('exactFetch')
+  const cutter = await Cutter.start({ port: relay.port, cuts: 15, place: (random) => random(700, 3_000), salt: 151 })
+  t.after(() => cutter.close())
+  let lost = 0
+  const chat = chatOf(over(cutter.url, { fetch: exactFetch(), resumeStreamIsReplay: false }), { onFinish: ({ isDisconnect }) => (lost += isDisconnect) })
+  await chat.sendMessage({ text: 'Tell me.' })
+  while (chat.status === 'error') await chat.resumeStream()
+  isAnswered(chat, hard)
+  assert.ok(cutter.made >= 5)
+  assert.equal(lost, cutter.made)
 })

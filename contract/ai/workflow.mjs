@@ -6,7 +6,7 @@ import { WorkflowChatTransport } from '@ai-sdk/workflow/client'
 import { seed } from '../chance.mjs'
 import { Cutter } from '../cutter.mjs'
 import { Relay } from '../relay.mjs'
-import { chatOf, city, hard, isAnswered, said, startProvider, stop, textOf, until, upstream } from './sdk.mjs'
+import { chatOf, city, documented, hard, isAnswered, said, startProvider, stop, textOf, until, upstream } from './sdk.mjs'
 
 const options = { timeout: 30_000 }
 
@@ -212,4 +212,21 @@ test('heads that are cut too, with the same fetch', options, async (t) => {
   isAnswered(chat, hard)
   t.diagnostic(`${cutter.made} cuts`)
   assert.equal(provider.asked('hard'), before + 1)
+})
+
+test('the fetch of the documentation, over heads that are cut, and an abort', options, async (t) => {
+  t.diagnostic(`CONTRACT_SEED=${seed}`)
+  const patientFetch = await documented('patientFetch')
+  const cutter = await Cutter.start({ port: relay.port, cuts: 6, place: (random) => random(1, 2_000), salt: 201 })
+  t.after(() => cutter.close())
+  const before = provider.asked('hard')
+  const chat = chatOf(over(cutter.url, { fetch: patientFetch }))
+  await chat.sendMessage({ text: 'Tell me.' })
+  isAnswered(chat, hard)
+  assert.equal(provider.asked('hard'), before + 1)
+  const nobody = chatOf(over('http://127.0.0.1:1', { fetch: patientFetch }))
+  const asking = nobody.sendMessage({ text: 'Tell me.' })
+  setTimeout(() => nobody.stop(), 100)
+  await asking
+  assert.deepEqual([nobody.status, nobody.errors], ['ready', []])
 })

@@ -51,6 +51,15 @@ const provider = await Provider.start({
     yield* pieces(short, chance(125))
     yield END
   },
+  *refuses() {
+    yield { error: { message: 'no such value', type: 'invalid_request_error' } }
+  },
+  *limits() {
+    yield { error: { message: 'slow down', type: 'rate_limit_error' } }
+  },
+  *overloaded() {
+    yield { error: { message: 'later', type: 'overloaded_error' } }
+  },
 })
 const upstream = `name=own,base_url=${provider.url}/v1,retries=0,model=hard,model=tools`
 const relay = await Relay.start('--upstream', upstream)
@@ -182,6 +191,28 @@ for (const model of ['reset', 'ended']) {
     assert.deepEqual([patient.sent.length, provider.asked(model)], [3, 3])
   })
 }
+
+test('what the provider refuses is asked for once, what may pass again, under a key once', options, async () => {
+  const patient = openai(relay.url, { maxRetries: 1 })
+  const cases = [
+    ['refuses', 400, 'upstream_refused', 'invalid_request_error', OpenAI.BadRequestError, 1],
+    ['limits', 429, 'upstream_rate_limited', 'rate_limit_error', OpenAI.RateLimitError, 2],
+    ['overloaded', 503, 'upstream_overloaded', 'server_error', OpenAI.InternalServerError, 2],
+  ]
+  for (const [model, status, code, type, kind, asked] of cases) {
+    const is = (want) => (error) => {
+      assert.ok(error instanceof APIError, error.stack)
+      assert.deepEqual([error.status, error.code, error.type], [want, code, want === 502 ? 'server_error' : type], model)
+      assert.ok(want === 502 || error instanceof kind)
+      return true
+    }
+    await assert.rejects(patient.chat.completions.create({ model: `own/${model}`, messages }), is(status))
+    assert.equal(provider.asked(model), asked, model)
+    const headers = { 'Idempotency-Key': `key of ${model}`.replaceAll(' ', '-') }
+    await assert.rejects(patient.chat.completions.create({ model: `own/${model}`, messages }, { headers }), is(status === 400 ? 400 : 502))
+    assert.equal(provider.asked(model), asked + 1, model)
+  }
+})
 
 test('unknown fields reach the provider, and its own come back', options, async () => {
   const extra = { logit_bias: { 50256: -100 }, temperature: 0.5, seed: 42, x_ask: { deep: ['日本語', 1.5, null] }, logprobs: true, user: 'u' }
