@@ -44,6 +44,14 @@ func (e escaped) MarshalJSON() ([]byte, error) {
 	return e.appendTo(nil), nil
 }
 
+// UnmarshalJSON takes a JSON string as it stands.
+func (e *escaped) UnmarshalJSON(raw []byte) error {
+	if len(raw) >= 2 && raw[0] == '"' {
+		*e = append((*e)[:0], raw[1:len(raw)-1]...)
+	}
+	return nil
+}
+
 // appendTo appends it as a JSON string.
 func (e escaped) appendTo(dst []byte) []byte {
 	return append(append(append(dst, '"'), e...), '"')
@@ -82,8 +90,9 @@ func (a *answer) take(f session.Frame) step {
 		return a.call(f)
 	case f.Kind.Terminal():
 		a.state, a.end = session.State(f.Kind), new(session.End)
-		json.Unmarshal(f.Data, a.end)                                 // what this relay wrote
-		s := step{ended: append(a.called, a.endRun()...), over: true} // in their order: a call that began behind a run has ended it
+		json.Unmarshal(f.Data, a.end) // what this relay wrote
+		// In their order: a call that began behind a run has ended it.
+		s := step{ended: append(a.called, a.endRun()...), over: true}
 		for _, p := range s.ended {
 			p.ended, p.cut = true, true
 		}
@@ -163,14 +172,6 @@ type fragment struct {
 func fragmentOf(f session.Frame) (call fragment, ok bool) {
 	ok = json.Unmarshal(f.Data, &call) == nil
 	return call, ok
-}
-
-// UnmarshalJSON takes a JSON string as it stands.
-func (e *escaped) UnmarshalJSON(raw []byte) error {
-	if len(raw) >= 2 && raw[0] == '"' {
-		*e = append((*e)[:0], raw[1:len(raw)-1]...)
-	}
-	return nil
 }
 
 // calls numbers the tool calls of an answer from 0 in the order in which they

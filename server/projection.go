@@ -88,7 +88,7 @@ func appendJSON(dst []byte, v any) []byte {
 }
 
 // A projector runs a projection over a session's log for one reader. What it
-// keeps, and what it has made and is written yet, is taken of a budget.
+// keeps, and what it has made until that is written, is taken of a budget.
 type projector struct {
 	projection
 	events
