@@ -251,7 +251,7 @@ func TestAllowedOrigin(t *testing.T) {
 		for _, want := range []int{201, 200} {
 			a = r.ask("POST", "/v1/sessions", pushLines, "Origin: "+app, "Sec-Fetch-Site: cross-site", "Idempotency-Key: k")
 			if a.StatusCode != want || a.Header.Get("Access-Control-Allow-Origin") != app || a.Header.Get("Access-Control-Allow-Credentials") != "" ||
-				!strings.Contains(a.Header.Get("Access-Control-Expose-Headers"), "Idempotent-Replayed") {
+				!strings.Contains(a.Header.Get("Access-Control-Expose-Headers"), "Idempotent-Replayed") || !strings.Contains(a.Header.Get("Access-Control-Expose-Headers"), "X-Should-Retry") {
 				t.Errorf("create from an allowed page = %d %v, want %d", a.StatusCode, a.Header, want)
 			}
 		}
