@@ -2,10 +2,10 @@ package session
 
 // A Seat is a reader's place among those of all sessions, taken before there is
 // a session to read: who could not read what it asks for had better not ask.
-// One goroutine uses it.
+// One reader at a time has it. One goroutine uses it.
 type Seat struct {
-	of    *quota
-	taken bool // a reader has it
+	of   *quota
+	left bool
 }
 
 // Seat takes a place. The error is ErrOverloaded when the relay has as many
@@ -17,11 +17,11 @@ func (m *Manager) Seat() (*Seat, error) {
 	return &Seat{of: &m.readers}, nil
 }
 
-// Leave gives the place back, unless a reader has it, which gives it back with
-// its own Close. It may be called again.
+// Leave gives the place back. The reader that has it must be closed before. It
+// may be called again.
 func (s *Seat) Leave() {
-	if !s.taken {
-		s.taken = true
+	if !s.left {
+		s.left = true
 		s.of.add(-1)
 	}
 }

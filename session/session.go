@@ -109,17 +109,16 @@ func (s *Session) Read(after FrameID) (*Reader, error) {
 	if !s.seats.take(1) {
 		return nil, ErrOverloaded
 	}
-	return s.seated(after), nil
+	seat := &Seat{of: s.seats}
+	return s.seated(after, seat.Leave), nil
 }
 
-// ReadAll is Read of all frames, by a reader that has its seat.
-func (s *Session) ReadAll(seat *Seat) *Reader {
-	seat.taken = true
-	return s.seated(0)
-}
+// ReadAll is Read of all frames, by a reader whose seat is its owner's to leave.
+func (s *Session) ReadAll(*Seat) *Reader { return s.seated(0, func() {}) }
 
-// seated makes a reader that has been counted among those of all sessions.
-func (s *Session) seated(after FrameID) *Reader {
+// seated makes a reader that has been counted among those of all sessions. It
+// calls leave when it is closed.
+func (s *Session) seated(after FrameID, leave func()) *Reader {
 	if s.readers.Add(1) == 1 {
 		s.notifyReaders()
 	}
@@ -128,7 +127,7 @@ func (s *Session) seated(after FrameID) *Reader {
 		if s.readers.Add(-1) == 0 {
 			s.notifyReaders()
 		}
-		s.seats.add(-1)
+		leave()
 	})
 }
 

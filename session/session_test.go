@@ -557,7 +557,6 @@ func TestSeats(t *testing.T) {
 			t.Errorf("Read while the seat is taken = %v, want ErrOverloaded", err)
 		}
 		r := s.ReadAll(seat)
-		seat.Leave() // has nothing to give back any more
 		if got := s.Status().Readers; got != 1 {
 			t.Errorf("readers = %d, want 1", got)
 		}
@@ -565,6 +564,10 @@ func TestSeats(t *testing.T) {
 			t.Errorf("Seat while it is read = %v, want ErrOverloaded", err)
 		}
 		r.Close()
+		if _, err := m.Seat(); !errors.Is(err, session.ErrOverloaded) {
+			t.Errorf("Seat after one reader of it has left = %v, want ErrOverloaded: another may come", err)
+		}
+		seat.Leave()
 		for range 2 {
 			seat, err := m.Seat()
 			if err != nil {
