@@ -24,17 +24,22 @@ func (s *Server) createCompletion(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	at, err := s.opts.Manager.Seat() // who could not read the answer does not ask for it
+	if err != nil {
+		return err
+	}
+	defer at.Leave()
 	created, _, err := s.ask(c, body, q, e, from)
 	switch {
 	case err != nil:
 		return err
 	case q.streams:
-		return made(c, s.project(c, created, newChatProjection(created.Info()), from))
+		return made(c, s.project(c, at, created, newChatProjection(created.Info()), from))
 	}
-	if err := s.awaitEnd(c, created); err != nil {
+	if err := s.awaitEnd(c, at, created); err != nil {
 		return made(c, err)
 	}
-	return made(c, s.renderCompletion(c, created))
+	return made(c, s.renderCompletion(c, at, created))
 }
 
 // retrieveCompletion answers with what a create would have: the whole, or its
@@ -75,16 +80,16 @@ func (s *Server) retrieveCompletion(c *gin.Context) error {
 	case err != nil:
 		return notThere(err)
 	case streams:
-		return s.project(c, found, newChatProjection(found.Info()), from)
+		return s.project(c, nil, found, newChatProjection(found.Info()), from)
 	}
-	return s.renderCompletion(c, found)
+	return s.renderCompletion(c, nil, found)
 }
 
 // renderCompletion answers with the whole of an answer, or with why there is
 // none.
-func (s *Server) renderCompletion(c *gin.Context, found *session.Session) error {
+func (s *Server) renderCompletion(c *gin.Context, at *session.Seat, found *session.Session) error {
 	whole := newCompletion(found.Info())
-	reading, err := s.read(c.Request.Context(), found, whole)
+	reading, err := s.read(c.Request.Context(), at, found, whole)
 	if err != nil {
 		return err
 	}

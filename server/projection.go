@@ -205,10 +205,14 @@ func (b *budget) take(n int64) bool {
 
 func (b *budget) give(n int64) { b.used.Add(-n) }
 
-// open returns a reader of a session that a projection is to show.
-func (s *Server) open(found *session.Session) (*session.Reader, error) {
+// open returns a reader of a session that a projection is to show. It sits at,
+// or takes a seat of its own if that is nil.
+func (s *Server) open(at *session.Seat, found *session.Session) (*session.Reader, error) {
 	if found.Info().Spec.Projection.Version > projectionVersion {
 		return nil, errLaterProjection
+	}
+	if at != nil {
+		return found.ReadAll(at), nil
 	}
 	return found.Read(0)
 }
@@ -216,8 +220,8 @@ func (s *Server) open(found *session.Session) (*session.Reader, error) {
 // project streams a session as p shows it, from the event with that number on.
 // The answer's headers are set before. An answer that has nothing left to tell
 // is empty, or 204 to a client that would come back for ever.
-func (s *Server) project(c *gin.Context, found *session.Session, p projection, from int64) error {
-	reader, err := s.open(found)
+func (s *Server) project(c *gin.Context, at *session.Seat, found *session.Session, p projection, from int64) error {
+	reader, err := s.open(at, found)
 	if err != nil {
 		return s.orComeBack(c, err)
 	}
@@ -268,8 +272,8 @@ func eventCursor(value string) (from int64, err error) {
 // awaitEnd returns when a session that c has made, or found again, has ended.
 // Meanwhile nothing is written: whatever the client is told then, be it an
 // error, has a deadline of its own.
-func (s *Server) awaitEnd(c *gin.Context, found *session.Session) error {
-	err := s.toEnd(c.Request.Context(), found)
+func (s *Server) awaitEnd(c *gin.Context, at *session.Seat, found *session.Session) error {
+	err := s.toEnd(c.Request.Context(), at, found)
 	http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout))
 	if errors.Is(err, session.ErrShutdown) {
 		return fmt.Errorf("the relay is going before the answer has come to its end; the session goes on, and %s names it: %w", sessionHeader, err)
@@ -277,8 +281,8 @@ func (s *Server) awaitEnd(c *gin.Context, found *session.Session) error {
 	return err
 }
 
-func (s *Server) toEnd(ctx context.Context, found *session.Session) error {
-	reader, err := s.open(found)
+func (s *Server) toEnd(ctx context.Context, at *session.Seat, found *session.Session) error {
+	reader, err := s.open(at, found)
 	if err != nil {
 		return err
 	}
@@ -322,8 +326,8 @@ func made(c *gin.Context, err error) error {
 
 // read gives p all frames that there are of a session, and makes no events of
 // them. What it returns holds its room until close.
-func (s *Server) read(ctx context.Context, found *session.Session, p projection) (*projector, error) {
-	reader, err := s.open(found)
+func (s *Server) read(ctx context.Context, at *session.Seat, found *session.Session, p projection) (*projector, error) {
+	reader, err := s.open(at, found)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,12 @@ func (s *Server) createResponse(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	r.compose = func() (json.RawMessage, error) { return s.inputOf(c.Request.Context(), principal(c), r) }
+	at, err := s.opts.Manager.Seat() // who could not read the answer does not ask for it
+	if err != nil {
+		return err
+	}
+	defer at.Leave()
+	r.compose = func() (json.RawMessage, error) { return s.inputOf(c.Request.Context(), at, principal(c), r) }
 	created, again, err := s.ask(c, body, r.question, r.extension, from)
 	if invalid, ok := errors.AsType[*session.InvalidError](err); ok {
 		if rest, ok := strings.CutPrefix(invalid.Field, "source.messages"); ok {
@@ -42,20 +47,20 @@ func (s *Server) createResponse(c *gin.Context) error {
 	case err != nil:
 		return err
 	case r.streams:
-		return made(c, s.project(c, created, newResponses(created.Info()), from))
+		return made(c, s.project(c, at, created, newResponses(created.Info()), from))
 	case r.background && !again:
 		object := newResponses(created.Info())
 		return s.renderBody(c, append(object.appendObject(nil, statusQueued), '\n'))
 	case r.background:
-		return s.renderResponse(c, created)
+		return s.renderResponse(c, at, created)
 	}
-	if err := s.awaitEnd(c, created); err != nil {
+	if err := s.awaitEnd(c, at, created); err != nil {
 		return made(c, err)
 	}
 	if status := created.Status(); status.State == session.Failed || status.State == session.Interrupted {
 		return brokenAnswer(c, created, failureOf(status.State, *status.End))
 	}
-	return made(c, s.renderResponse(c, created))
+	return made(c, s.renderResponse(c, at, created))
 }
 
 // A heldResponse is one that has been read, within what readers may keep.
@@ -68,15 +73,15 @@ type heldResponse struct {
 func (h heldResponse) leave() { h.reading.close() }
 
 // responseOf reads a session so far.
-func (s *Server) responseOf(ctx context.Context, found *session.Session) (held heldResponse, err error) {
+func (s *Server) responseOf(ctx context.Context, at *session.Seat, found *session.Session) (held heldResponse, err error) {
 	held.responses = newResponses(found.Info())
-	held.reading, err = s.read(ctx, found, held.responses)
+	held.reading, err = s.read(ctx, at, found, held.responses)
 	return held, err
 }
 
 // renderResponse answers with a session's response so far.
-func (s *Server) renderResponse(c *gin.Context, found *session.Session) error {
-	held, err := s.responseOf(c.Request.Context(), found)
+func (s *Server) renderResponse(c *gin.Context, at *session.Seat, found *session.Session) error {
+	held, err := s.responseOf(c.Request.Context(), at, found)
 	if err != nil {
 		return err
 	}
@@ -115,9 +120,9 @@ func (s *Server) retrieveResponse(c *gin.Context) error {
 	case err != nil:
 		return notThere(err)
 	case asked.streams:
-		return s.project(c, found, newResponses(found.Info()), asked.from)
+		return s.project(c, nil, found, newResponses(found.Info()), asked.from)
 	}
-	return s.renderResponse(c, found)
+	return s.renderResponse(c, nil, found)
 }
 
 // notThere is err, without a difference between what was never there and what
@@ -194,7 +199,7 @@ func (s *Server) cancelResponse(c *gin.Context) error {
 	if err := found.Stop(c.Request.Context()); err != nil {
 		return err
 	}
-	return s.renderResponse(c, found)
+	return s.renderResponse(c, nil, found)
 }
 
 // deleteResponse stops a response and forgets it.

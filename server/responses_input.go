@@ -19,6 +19,7 @@ const maxNamed = 16
 // what it names.
 type composition struct {
 	s     *Server
+	at    *session.Seat // from which it reads
 	who   session.Principal
 	named map[session.ID]heldResponse // what was read
 	items []json.RawMessage
@@ -28,8 +29,8 @@ type composition struct {
 // inputOf is the whole input that a model is given for a request: what was said
 // up to the end of the response that it continues, and its own items, those
 // that it names by their ids included.
-func (s *Server) inputOf(ctx context.Context, who session.Principal, r responseRequest) (json.RawMessage, error) {
-	in := composition{s: s, who: who, named: make(map[session.ID]heldResponse), room: s.opts.MaxBody}
+func (s *Server) inputOf(ctx context.Context, at *session.Seat, who session.Principal, r responseRequest) (json.RawMessage, error) {
+	in := composition{s: s, at: at, who: who, named: make(map[session.ID]heldResponse), room: s.opts.MaxBody}
 	defer func() {
 		for _, held := range in.named {
 			held.leave()
@@ -130,7 +131,7 @@ func (in *composition) answerOf(ctx context.Context, id session.ID) (heldRespons
 	if len(in.named) == maxNamed {
 		return answered, &session.InvalidError{Field: "input", Reason: fmt.Sprintf("names items of more than %d responses", maxNamed)}
 	}
-	if answered, err = in.s.responseOf(ctx, found); err == nil {
+	if answered, err = in.s.responseOf(ctx, in.at, found); err == nil {
 		in.named[id] = answered
 	}
 	return answered, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -78,7 +79,8 @@ func (s *Server) newEngine() (*gin.Engine, error) {
 	e := gin.New()
 	e.HandleMethodNotAllowed = true
 	e.RedirectTrailingSlash = false
-	e.UseRawPath = true // the id of a chat may have an escaped slash
+	e.UseRawPath = true          // the id of a chat may have an escaped slash
+	e.UnescapePathValues = false // it would take + for a blank, as in a query: see named
 	e.Use(s.recover, s.begin, s.try(s.guard.check))
 	for _, r := range s.routes() {
 		e.Handle(r.method, r.path, s.try(func(c *gin.Context) error {
@@ -113,6 +115,20 @@ func notHere(r *http.Request, is code) error {
 func isOpenAI(at string) bool {
 	first, rest, _ := strings.Cut(strings.TrimPrefix(at, "/"), "/")
 	return first == "responses" || first == "models" || first == "chat" && strings.HasPrefix(rest, "completions")
+}
+
+// named returns what a parameter of the route's path stands for (RFC 3986,
+// section 2.1).
+func named(c *gin.Context, parameter string) string {
+	value := c.Param(parameter)
+	if c.Request.URL.RawPath == "" {
+		return value // it is of the path, not of the raw one
+	}
+	name, err := url.PathUnescape(value)
+	if err != nil {
+		return value // which names nothing
+	}
+	return name
 }
 
 // errAbort says that a stream stops before its terminal event. The connection

@@ -157,7 +157,7 @@ func (s *Server) create(c *gin.Context) error {
 
 // goOn makes a session that continues the one that the route names.
 func (s *Server) goOn(c *gin.Context) error {
-	id, ok := session.ParseID(c.Param("id"))
+	id, ok := session.ParseID(named(c, "id"))
 	if !ok {
 		return session.ErrNotFound
 	}
@@ -191,7 +191,7 @@ func renderCreated(c *gin.Context, created *session.Session, again bool) error {
 
 // session returns the session that the route names.
 func (s *Server) session(c *gin.Context) (*session.Session, error) {
-	id, ok := session.ParseID(c.Param("id"))
+	id, ok := session.ParseID(named(c, "id"))
 	if !ok {
 		return nil, session.ErrNotFound
 	}
@@ -371,7 +371,7 @@ func (s *Server) command(c *gin.Context, ask func(*session.Session) error) error
 }
 
 func (s *Server) delete(c *gin.Context) error {
-	id, ok := session.ParseID(c.Param("id"))
+	id, ok := session.ParseID(named(c, "id"))
 	if !ok {
 		return session.ErrNotFound
 	}

@@ -36,15 +36,23 @@ func (s *Server) createChat(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, isRun := session.ParseID(r.chat); isRun { // whose route it would take
+		return &session.InvalidError{Field: "id", Reason: "is of the form of a run's: a chat has an id of its own"}
+	}
 	if r.chat != "" {
 		r.alias = uiAlias(r.chat)
 	}
 	r.model = cmp.Or(r.model, s.chatModel())
+	at, err := s.opts.Manager.Seat() // who could not read the answer does not ask for it
+	if err != nil {
+		return err
+	}
+	defer at.Leave()
 	created, _, err := s.ask(c, body, r.question, r.extension, 0)
 	if err != nil {
 		return err
 	}
-	return s.showChat(c, created, 0)
+	return s.showChat(c, at, created, 0)
 }
 
 // chatModel is who answers a chat that names no model.
@@ -56,16 +64,16 @@ func (s *Server) chatModel() string {
 }
 
 // showChat streams a run from a chunk on.
-func (s *Server) showChat(c *gin.Context, run *session.Session, from int64) error {
+func (s *Server) showChat(c *gin.Context, at *session.Seat, run *session.Session, from int64) error {
 	c.Header(runHeader, run.Info().ID.String())
 	c.Header(streamHeader, "v1")
-	return s.project(c, run, newUIMessages(run.Info()), from)
+	return s.project(c, at, run, newUIMessages(run.Info()), from)
 }
 
 // run returns the run that a route names: the newest of a chat, or that with the
 // id. byChat says that it was named by its chat.
 func (s *Server) run(c *gin.Context) (run *session.Session, byChat bool, err error) {
-	name := c.Param("id")
+	name := named(c, "id")
 	if name == "" || len(name) > maxChat {
 		return nil, false, session.ErrNotFound
 	}
@@ -135,7 +143,7 @@ func (s *Server) followChat(c *gin.Context) error {
 	case err != nil:
 		return s.orComeBack(c, err)
 	case !cursor.indexed:
-		return s.showChat(c, run, cursor.from)
+		return s.showChat(c, nil, run, cursor.from)
 	}
 	shown, next, err := s.chunksSoFar(c.Request.Context(), run)
 	if err != nil {
@@ -152,13 +160,13 @@ func (s *Server) followChat(c *gin.Context) error {
 		return nil
 	}
 	c.Header(tailHeader, strconv.FormatInt(tail, 10))
-	return s.showChat(c, run, from)
+	return s.showChat(c, nil, run, from)
 }
 
 // chunksSoFar returns what there is of a run, and the number of the next chunk.
 func (s *Server) chunksSoFar(ctx context.Context, run *session.Session) (shown *uiMessages, next int64, err error) {
 	shown = newUIMessages(run.Info())
-	p, err := s.read(ctx, run, shown)
+	p, err := s.read(ctx, nil, run, shown)
 	if err != nil {
 		return nil, 0, err
 	}

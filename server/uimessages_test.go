@@ -119,8 +119,7 @@ func TestUIReplay(t *testing.T) {
 	}
 }
 
-// A chat's name goes to its newest run; an id of a run that is a chat's name too
-// is that.
+// A chat's name goes to its newest run.
 func TestUIChats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, options{})
@@ -131,9 +130,11 @@ func TestUIChats(t *testing.T) {
 		if got := r.runOf(escaped); got != second || first == second {
 			t.Errorf("the chat's run is %s, want the second of %s and %s", got, first, second)
 		}
-		third := r.startUI(uiAsks(`,"id":"` + first + `"` + settings))
-		if got := r.runOf(first); got != third {
-			t.Errorf("a chat with the name of a run has the run %s, want %s", got, third)
+		third := r.startUI(uiAsks(`,"id":"a+b%41"` + settings))
+		for _, other := range []string{"a+b%2541", "a%2Bb%2541"} { // with a raw path, and without
+			if got := r.runOf(other); got != third {
+				t.Errorf("the run of %s is %s, want %s", other, got, third)
+			}
 		}
 		for range 2 {
 			status, body := r.do("POST", "/api/chat/"+escaped+"/stop", `{"reason":"enough"}`)
