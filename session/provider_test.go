@@ -128,6 +128,7 @@ func TestProviderFramesOverRestarts(t *testing.T) {
 				if kind, e := endOf(t, frames); kind != end {
 					t.Errorf("%s at %d, released %v: end = %s %+v, want %s", unit, at, released, kind, e.Error, end)
 				}
+				synctest.Wait() // until the pump has told its end to the log
 				if strings.Contains(log.String(), "cut anew") {
 					t.Errorf("%s at %d: %s", unit, at, &log)
 				}
