@@ -12,7 +12,7 @@ import (
 // A client that waits for the whole is told by the status whether to ask again:
 // not what the provider refuses, and nothing that may have been paid for.
 func TestBrokenAnswer(t *testing.T) {
-	half := []session.Delta{says("Hel")}
+	half, thought, call := []session.Delta{says("Hel")}, []session.Delta{thinks("Hm.")}, []session.Delta{calls(0, "c", "f", "{}")}
 	for _, test := range []struct {
 		deltas  []session.Delta
 		code    string
@@ -26,6 +26,10 @@ func TestBrokenAnswer(t *testing.T) {
 		{nil, "upstream_overloaded", "", 503, "server_error", true},
 		{half, "upstream_rate_limited", "", 502, "server_error", false},
 		{half, "upstream_overloaded", "", 502, "server_error", false},
+		{thought, "upstream_rate_limited", "", 502, "server_error", false},
+		{thought, "upstream_overloaded", "", 502, "server_error", false},
+		{call, "upstream_rate_limited", "", 502, "server_error", false},
+		{call, "upstream_overloaded", "", 502, "server_error", false},
 		{nil, "upstream_rate_limited", "Idempotency-Key: k", 502, "server_error", false}, // the repeat would be the same
 		{nil, "upstream_error", "", 502, "server_error", false},
 		{nil, "upstream_unauthorized", "", 502, "server_error", false},

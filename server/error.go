@@ -151,10 +151,14 @@ type brokenError struct {
 	again bool
 }
 
+// untouched is the last frame of a session to which nothing has come, be it text
+// or anything else: there is one behind its first, which is its end.
+const untouched session.FrameID = 2
+
 // brokenAnswer returns it for the answer to c, whose session has ended so.
 func brokenAnswer(c *gin.Context, found *session.Session, failure *session.Failure) error {
 	create := c.Request.Method == http.MethodPost && c.Request.Header["Idempotency-Key"] == nil
-	return &brokenError{failure, create && found.Status().FirstText.IsZero()}
+	return &brokenError{failure, create && found.Status().Last == untouched}
 }
 
 func (e *brokenError) Error() string { return e.failure.Error() }
