@@ -5,7 +5,6 @@ import (
 	"math"
 	"strings"
 	"testing"
-	"time"
 
 	"tokenrelay/server"
 	"tokenrelay/session"
@@ -19,7 +18,12 @@ func frame(kind session.Kind, data string) session.Frame {
 // What an answer costs grows with its length, and not faster: neither with its
 // parts nor with its calls.
 func TestManyParts(t *testing.T) {
-	const parts, calls = 200_000, 100_000
+	// About a second's work. If each part took as long as there are others, it
+	// would not be done within the time that tests have.
+	parts, calls := 200_000, 100_000
+	if testing.Short() {
+		parts, calls = parts/10, calls/10
+	}
 	frames := []session.Frame{frame(session.KindSession, `{"created":"2026-01-02T03:04:05Z"}`)}
 	for range parts / 2 {
 		frames = append(frames, frame(session.KindReasoning, `{"text":"a"}`), frame(session.KindText, `{"text":"b"}`))
@@ -28,13 +32,7 @@ func TestManyParts(t *testing.T) {
 		frames = append(frames, frame(session.KindToolCall, fmt.Sprintf(`{"index":%d,"id":"c%d","name":"f","arguments":"{}"}`, n, n)))
 	}
 	frames = append(frames, frame(session.Kind(session.Stopped), `{"reason":"stopped"}`))
-	began := time.Now()
 	shown := server.Project(session.Info{ID: session.NewID()}, math.MaxInt64, frames...)
-	// It takes about a second. If each part took as long as there are others,
-	// it would be minutes.
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("%d parts and %d calls took %v", parts, calls, took)
-	}
 	object := string(shown["responses"].Object)
 	if got := strings.Count(object, `"status":"incomplete"`); got != calls {
 		t.Errorf("%d items are incomplete, want the %d calls", got, calls)
