@@ -94,7 +94,7 @@ func (in *composition) addPrevious(ctx context.Context, previous string) error {
 	}
 	given, err := in.s.opts.Manager.Given(ctx, in.who, id)
 	switch {
-	case isNone(err):
+	case session.IsNone(err):
 		return errNoPrevious(previous)
 	case errors.Is(err, session.ErrNotEnded):
 		return &fieldError{&requestError{codeNotEnded, "the response has not come to its end"}, "previous_response_id"}
@@ -147,7 +147,7 @@ func (in *composition) addReferred(ctx context.Context, name string) error {
 	}
 	answered, err := in.answerOf(ctx, id)
 	switch {
-	case isNone(err), err == nil && answered.end == nil:
+	case session.IsNone(err), err == nil && answered.end == nil:
 		return errNoItem(name)
 	case err != nil:
 		return err
@@ -175,7 +175,7 @@ func (in *composition) itemOf(ctx context.Context, name string) (json.RawMessage
 	if ok && err == nil {
 		answered, err := in.answerOf(ctx, id)
 		switch {
-		case err != nil && !isNone(err):
+		case err != nil && !session.IsNone(err):
 			return nil, err
 		case err == nil && n >= 0 && n < len(answered.parts):
 			if p := answered.parts[n]; p.ended && string(answered.appendItemID(nil, p)) == name {

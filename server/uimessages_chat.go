@@ -3,7 +3,6 @@ package server
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -79,20 +78,13 @@ func (s *Server) run(c *gin.Context) (run *session.Session, byChat bool, err err
 	}
 	run, err = s.opts.Manager.Resolve(c.Request.Context(), principal(c), uiAlias(name))
 	byChat = err == nil
-	if id, ok := session.ParseID(name); ok && err != nil && isNone(err) {
+	if id, ok := session.ParseID(name); ok && err != nil && session.IsNone(err) {
 		run, err = s.opts.Manager.Get(c.Request.Context(), principal(c), id)
 	}
 	if err == nil {
 		c.Header(sessionHeader, run.Info().ID.String())
 	}
 	return run, byChat, err
-}
-
-// isNone reports whether an error says that there is no such run, be it not any
-// more.
-func isNone(err error) bool {
-	_, gone := errors.AsType[*session.GoneError](err)
-	return gone || errors.Is(err, session.ErrNotFound)
 }
 
 // A uiCursor is where a client wants to go on.
@@ -133,7 +125,7 @@ func (s *Server) followChat(c *gin.Context) error {
 		return err
 	}
 	run, byChat, err := s.run(c)
-	nothing := err != nil && isNone(err) || err == nil && byChat && !s.isActive(run)
+	nothing := err != nil && session.IsNone(err) || err == nil && byChat && !s.isActive(run)
 	switch {
 	case nothing && !cursor.resumes && !cursor.indexed: // DefaultChatTransport
 		c.Status(http.StatusNoContent)

@@ -81,6 +81,13 @@ func (e *GoneError) Error() string {
 	return "the session is gone: " + cmp.Or(why, string(e.Reason))
 }
 
+// IsNone reports whether an error of Get or Resolve says that there is no such
+// session, be it not any more.
+func IsNone(err error) bool {
+	_, gone := errors.AsType[*GoneError](err)
+	return gone || errors.Is(err, ErrNotFound)
+}
+
 // A GoneReason says why a session is no more.
 type GoneReason string
 

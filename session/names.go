@@ -23,7 +23,8 @@ func aliasOf(key string) string { return "key:" + key }
 
 // CreateNamed makes a session with names of what spec returns, and reports
 // whether it was there already: then nothing is made, and spec need not have been
-// called. Errors are those of Create, Get and spec, and ErrKeyReused.
+// called. It is called twice if what another relay made with the key meanwhile is
+// no more. Errors are those of Create, Get and spec, and ErrKeyReused.
 func (m *Manager) CreateNamed(ctx context.Context, who Principal, names Names, spec func() (Spec, error)) (s *Session, again bool, err error) {
 	var aliases []Alias
 	if names.Alias != "" {
@@ -39,9 +40,11 @@ func (m *Manager) CreateNamed(ctx context.Context, who Principal, names Names, s
 	}
 	defer leave()
 	key := Alias{Name: aliasOf(names.Key)}
-	s, err = m.Resolve(ctx, who, key.Name)
-	if !isNone(err) {
-		return s.repeated(names, err)
+	switch s, err = m.Resolve(ctx, who, key.Name); {
+	case err == nil:
+		return s.repeated(names)
+	case !IsNone(err):
+		return nil, false, err
 	}
 	_, key.Moves = errors.AsType[*GoneError](err) // which may still be bound
 	s, err = m.makeNamed(ctx, who, names, spec, append(aliases, key))
@@ -51,20 +54,15 @@ func (m *Manager) CreateNamed(ctx context.Context, who Principal, names Names, s
 	}
 	// Another relay has used the key meanwhile, or a creation that nobody waited
 	// for any more.
-	s, err = m.Get(ctx, who, bound.ID)
-	if !isNone(err) {
-		return s.repeated(names, err)
+	switch s, err = m.Get(ctx, who, bound.ID); {
+	case err == nil:
+		return s.repeated(names)
+	case !IsNone(err):
+		return nil, false, err
 	}
 	key.Moves = true
 	s, err = m.makeNamed(ctx, who, names, spec, append(aliases, key))
 	return s, false, err
-}
-
-// isNone reports whether an error of Get says that there is no such session, be
-// it not any more.
-func isNone(err error) bool {
-	_, gone := errors.AsType[*GoneError](err)
-	return gone || errors.Is(err, ErrNotFound)
 }
 
 func (m *Manager) makeNamed(ctx context.Context, who Principal, names Names, spec func() (Spec, error), aliases []Alias) (*Session, error) {
@@ -76,12 +74,9 @@ func (m *Manager) makeNamed(ctx context.Context, who Principal, names Names, spe
 	return m.newSession(ctx, who, made, aliases)
 }
 
-// repeated is what a creation finds whose key has made s, or err.
-func (s *Session) repeated(names Names, err error) (*Session, bool, error) {
-	switch {
-	case err != nil:
-		return nil, false, err
-	case s.info.Spec.Digest != names.Digest:
+// repeated is what a creation finds whose key has made s.
+func (s *Session) repeated(names Names) (*Session, bool, error) {
+	if s.info.Spec.Digest != names.Digest {
 		return nil, false, ErrKeyReused
 	}
 	return s, true, nil
