@@ -162,6 +162,29 @@ func TestLaterProjection(t *testing.T) {
 	})
 }
 
+// Nothing is kept for a projection that panicked.
+func TestProjectedIsGivenBackAfterPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		manager, err := session.NewManager(memstore.New(), session.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running, stop := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() { manager.Run(running) })
+		defer all.Wait()
+		defer stop()
+		made, err := manager.Create(running, session.Anonymous, session.Spec{Source: session.SourceSpec{Type: session.SourceText, Text: "abc"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if got := server.KeptAfterPanic(running, made); got != 0 {
+			t.Errorf("%d bytes are kept, want 0", got)
+		}
+	})
+}
+
 // Readers of chunks do not keep the text, however long it is.
 func TestChunksKeepNoText(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -333,15 +333,21 @@ func (s *Server) read(ctx context.Context, at *session.Seat, found *session.Sess
 	}
 	defer reader.Close()
 	reading := &projector{projection: p, events: events{from: math.MaxInt64}, kept: &s.projected}
+	done := false
+	defer func() {
+		if !done { // it may have panicked
+			reading.close()
+		}
+	}()
 	for last := found.Status().Last; reader.At() < last; {
 		frames, _, err := reader.Next(ctx, writeSize)
 		if err == nil {
 			err = reading.give(frames)
 		}
 		if err != nil {
-			reading.close()
 			return nil, err
 		}
 	}
+	done = true
 	return reading, nil
 }
