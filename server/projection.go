@@ -212,7 +212,7 @@ func (s *Server) open(at *session.Seat, found *session.Session) (*session.Reader
 		return nil, errLaterProjection
 	}
 	if at != nil {
-		return found.ReadAll(at), nil
+		return at.ReadAll(found), nil
 	}
 	return found.Read(0)
 }

@@ -5,6 +5,7 @@ package session
 // One reader at a time has it. One goroutine uses it.
 type Seat struct {
 	of   *quota
+	busy bool // a reader has it
 	left bool
 }
 
@@ -17,11 +18,24 @@ func (m *Manager) Seat() (*Seat, error) {
 	return &Seat{of: &m.readers}, nil
 }
 
-// Leave gives the place back. The reader that has it must be closed before. It
-// may be called again.
-func (s *Seat) Leave() {
-	if !s.left {
-		s.left = true
-		s.of.add(-1)
+// ReadAll returns a reader of all frames of a session, which has the seat until
+// it is closed. It panics if another has it, or the seat was left.
+func (at *Seat) ReadAll(s *Session) *Reader {
+	if at.busy || at.left {
+		panic("session: a reader on a seat that is not free")
+	}
+	at.busy = true
+	return s.seated(0, func() { at.busy = false })
+}
+
+// Leave gives the place back. It panics if a reader has it, and may be called
+// again.
+func (at *Seat) Leave() {
+	if at.busy {
+		panic("session: a seat is left by its owner before its reader is closed")
+	}
+	if !at.left {
+		at.left = true
+		at.of.add(-1)
 	}
 }

@@ -113,9 +113,6 @@ func (s *Session) Read(after FrameID) (*Reader, error) {
 	return s.seated(after, seat.Leave), nil
 }
 
-// ReadAll is Read of all frames, by a reader whose seat is its owner's to leave.
-func (s *Session) ReadAll(*Seat) *Reader { return s.seated(0, func() {}) }
-
 // seated makes a reader that has been counted among those of all sessions. It
 // calls leave when it is closed.
 func (s *Session) seated(after FrameID, leave func()) *Reader {
