@@ -23,7 +23,7 @@ func decodeChat(body []byte) (q question, e extension, err error) {
 		func() error { return f.take("model", &q.model) },
 		func() error { return f.take("messages", &messages) },
 		func() error { return f.take("stream", &q.streams) },
-		func() error { return f.take("tokenrelay", &e) },
+		func() error { return f.takeExtension(&e) },
 		func() error { return takeStreamOptions(f, &record) },
 		func() error { return refuseChoices(f) },
 	} {

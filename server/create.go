@@ -32,13 +32,9 @@ const (
 )
 
 // newSession makes a session of what spec returns, or finds the one that a
-// request with the same idempotency key has made: again reports that, and spec is
-// not called. The alias, if there is one, is taken from the session that had it.
-func (s *Server) newSession(c *gin.Context, body []byte, alias string, spec func() (session.Spec, error)) (created *session.Session, again bool, err error) {
-	names, err := s.names(c, body, alias)
-	if err != nil {
-		return nil, false, err
-	}
+// request with the same idempotency key has made: again reports that, and spec
+// need not be called.
+func (s *Server) newSession(c *gin.Context, names session.Names, spec func() (session.Spec, error)) (created *session.Session, again bool, err error) {
 	return s.opts.Manager.CreateNamed(c.Request.Context(), principal(c), names, func() (session.Spec, error) {
 		made, err := spec()
 		made.Projection.Version = projectionVersion
@@ -46,10 +42,9 @@ func (s *Server) newSession(c *gin.Context, body []byte, alias string, spec func
 	})
 }
 
-// names are those of the session that a request with that body makes. An error
-// says why it can make none.
-func (s *Server) names(c *gin.Context, body []byte, alias string) (session.Names, error) {
-	names := session.Names{Alias: alias}
+// names are those of the session that a request makes; asked is all that it says,
+// its path apart. An error says why it can make none.
+func (s *Server) names(c *gin.Context, asked ...[]byte) (names session.Names, err error) {
 	if s.isDraining() {
 		return names, session.ErrShutdown
 	}
@@ -63,10 +58,9 @@ func (s *Server) names(c *gin.Context, body []byte, alias string) (session.Names
 	}
 	sum := sha256.New()
 	sum.Write([]byte(c.Request.URL.Path + "\n"))
-	for _, settings := range c.Request.Header[settingsHeader] {
-		sum.Write([]byte(settings + "\n"))
+	for _, part := range asked {
+		sum.Write(part)
 	}
-	sum.Write(body)
 	names.Digest = hex.EncodeToString(sum.Sum(nil))
 	return names, nil
 }
@@ -97,17 +91,22 @@ type extension struct {
 	settings
 	Seed   *uint64 `json:"seed"`   // of the generator
 	Length int     `json:"length"` // of the generator
+
+	there bool // the request's body has the object
+}
+
+// takeExtension takes the relay's own settings.
+func (f fields) takeExtension(e *extension) error {
+	_, e.there = f["tokenrelay"]
+	return f.take("tokenrelay", e)
 }
 
 // in returns the settings of a request: those of its body or, where that has
 // none, of its header. named is how errors call them.
-func (e extension) in(c *gin.Context, body []byte) (given extension, named string, err error) {
+func (e extension) in(c *gin.Context) (given extension, named string, err error) {
 	values, there := c.Request.Header[settingsHeader]
-	if !there {
+	if !there || e.there {
 		return e, "tokenrelay", nil
-	}
-	if f, err := decodeFields(body); err != nil || f["tokenrelay"] != nil {
-		return e, "tokenrelay", err
 	}
 	if len(values) != 1 || strings.TrimSpace(values[0]) == "" {
 		return e, settingsHeader, &requestError{codeParameter, "the header " + settingsHeader + " must be one JSON object"}
@@ -136,11 +135,20 @@ func owned(err error, named string) error {
 // ask makes a session of a question, or finds it, and tells the client which it
 // is. Only one that is found has the events that are wanted from a number on.
 func (s *Server) ask(c *gin.Context, body []byte, q question, e extension, from int64) (created *session.Session, again bool, err error) {
-	e, named, err := e.in(c, body)
+	e, named, err := e.in(c)
 	if err != nil {
 		return nil, false, err
 	}
-	created, again, err = s.newSession(c, body, q.alias, func() (session.Spec, error) {
+	asked := [][]byte{body}
+	if named == settingsHeader {
+		asked = [][]byte{[]byte(c.GetHeader(settingsHeader) + "\n"), body}
+	}
+	names, err := s.names(c, asked...)
+	if err != nil {
+		return nil, false, err
+	}
+	names.Alias = q.alias
+	created, again, err = s.newSession(c, names, func() (session.Spec, error) {
 		if from > 0 {
 			return session.Spec{}, &requestError{codeAhead, "nothing was asked with this Idempotency-Key before: the stream that Last-Event-ID is of is gone"}
 		}

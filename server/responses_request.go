@@ -69,12 +69,15 @@ func parseResponse(body []byte) (r responseRequest, err error) {
 		to   any
 	}{
 		{"model", &r.model}, {"input", &input}, {"stream", &r.streams}, {"background", &r.background},
-		{"previous_response_id", &r.previous}, {"tokenrelay", &r.extension},
+		{"previous_response_id", &r.previous},
 		{"stream_options", &ignored}, // has nothing but obfuscation
 	} {
 		if err := f.take(field.name, field.to); err != nil {
 			return r, err
 		}
+	}
+	if err := f.takeExtension(&r.extension); err != nil {
+		return r, err
 	}
 	if r.model == "" {
 		return r, &session.InvalidError{Field: "model", Reason: "is missing"}

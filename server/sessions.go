@@ -148,7 +148,11 @@ func (s *Server) create(c *gin.Context) error {
 	if spec.Source, err = decodeSource(request.Source); err != nil {
 		return err
 	}
-	created, again, err := s.newSession(c, body, "", func() (session.Spec, error) { return spec, nil })
+	names, err := s.names(c, body)
+	if err != nil {
+		return err
+	}
+	created, again, err := s.newSession(c, names, func() (session.Spec, error) { return spec, nil })
 	if err != nil {
 		return err
 	}
@@ -168,7 +172,7 @@ func (s *Server) goOn(c *gin.Context) error {
 	if err := decodeBody(body, &struct{}{}); err != nil {
 		return err
 	}
-	names, err := s.names(c, body, "")
+	names, err := s.names(c, body)
 	if err != nil {
 		return err
 	}

@@ -55,5 +55,16 @@ func TestSettingsOfTheHeader(t *testing.T) {
 		if a := r.ask("POST", "/v1/responses", response("demo", streamed), header+`{"unit":"rune"}`, "Idempotency-Key: k"); a.StatusCode != 409 {
 			t.Errorf("other settings with the key = %d, want 409", a.StatusCode)
 		}
+		// Where it does not hold it is no part of what the key stands for.
+		inBody := response("demo", streamed+`,"tokenrelay":{"unit":"word"}`)
+		first = r.ask("POST", "/v1/responses", inBody, header+`{"unit":"rune"}`, "Idempotency-Key: body")
+		if again := r.ask("POST", "/v1/responses", inBody, "Idempotency-Key: body"); again.StatusCode != 200 || sessionOf(again) != sessionOf(first) {
+			t.Errorf("settings of the body again, without the header = %d %s, want %s", again.StatusCode, sessionOf(again), sessionOf(first))
+		}
+		native := `{"source":{"type":"text","text":"x"}}`
+		created := r.ask("POST", "/v1/sessions", native, header+`{"unit":"rune"}`, "Idempotency-Key: native")
+		if again := r.createKeyed("/v1/sessions", native, "native"); again.status != 200 || again.location != created.Header.Get("Location") {
+			t.Errorf("a native create again, without the header = %+v, want %s", again, created.Header.Get("Location"))
+		}
 	})
 }

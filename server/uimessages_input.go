@@ -43,7 +43,7 @@ func decodeUI(body []byte) (r uiRequest, err error) {
 	}
 	r.dialect, r.streams = session.DialectChat, true
 	var messages []json.RawMessage
-	err = cmp.Or(f.take("id", &r.chat), f.take("model", &r.model), f.take("tokenrelay", &r.extension), f.take("messages", &messages))
+	err = cmp.Or(f.take("id", &r.chat), f.take("model", &r.model), f.takeExtension(&r.extension), f.take("messages", &messages))
 	if err != nil {
 		return r, err
 	}
