@@ -20,7 +20,7 @@ func (s *Server) createCompletion(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	from, err := repeatFrom(c)
+	from, err := repeatFrom(c, q.streams)
 	if err != nil {
 		return err
 	}

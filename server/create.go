@@ -165,17 +165,19 @@ func (s *Server) ask(c *gin.Context, body []byte, q question, e extension, from 
 }
 
 // errCursorOfWhole reports a cursor where none is of use.
-var errCursorOfWhole = errParameter("starting_after", "is for a stream: give stream=true too")
+var errCursorOfWhole = &requestError{codeParameter, "starting_after and Last-Event-ID are for a stream: give stream=true too"}
 
-// repeatFrom returns where a repeated create is to go on: at its beginning,
-// unless the client says what it has.
-func repeatFrom(c *gin.Context) (from int64, err error) {
+// repeatFrom returns where the answer to a create is to go on that may be a
+// repeated one: at its beginning, unless the client says what it has.
+func repeatFrom(c *gin.Context, streams bool) (from int64, err error) {
 	last, there := c.Request.Header["Last-Event-Id"]
-	if !there {
+	switch {
+	case !there:
 		return 0, nil
-	}
-	if c.Request.Header["Idempotency-Key"] == nil {
+	case c.Request.Header["Idempotency-Key"] == nil:
 		return 0, &requestError{codeCursor, "Last-Event-ID goes on with an answer only where the Idempotency-Key of the request that made it names it"}
+	case !streams:
+		return 0, errCursorOfWhole
 	}
 	return eventCursor(strings.Join(last, ", "))
 }

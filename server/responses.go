@@ -27,7 +27,7 @@ func (s *Server) createResponse(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	from, err := repeatFrom(c)
+	from, err := repeatFrom(c, r.streams)
 	if err != nil {
 		return err
 	}
