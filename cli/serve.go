@@ -227,7 +227,11 @@ func (c *serveCommand) upstreams(logger *slog.Logger) (*upstream.Set, error) {
 		return nil, err
 	}
 	if c.ChatModel != "" && c.ChatModel != server.DemoModel {
-		if invalid, ok := errors.AsType[*session.InvalidError](set.Has(c.ChatModel)); ok {
+		err := set.Has(c.ChatModel)
+		if missing, ok := errors.AsType[*session.ModelError](err); ok && missing.NoUpstream {
+			return nil, fmt.Errorf("--chat-model: %s: add one with --upstream, or name %s, the built-in generator", missing.Reason, server.DemoModel)
+		}
+		if invalid, ok := errors.AsType[*session.InvalidError](err); ok {
 			return nil, fmt.Errorf("--chat-model: %s", invalid.Reason)
 		}
 	}

@@ -190,7 +190,7 @@ func TestChatModel(t *testing.T) {
 		args []string
 		want string // empty if it is accepted
 	}{
-		{[]string{"--chat-model=nope"}, `--chat-model: there is no model "nope": this relay has no upstream`},
+		{[]string{"--chat-model=nope"}, `--chat-model: there is no model "nope": this relay has no upstream: add one with --upstream, or name demo,`},
 		{[]string{a, b, "--chat-model=nope"}, `--chat-model: no upstream has "nope": name it as one of a, b`},
 		{[]string{a, b, "--chat-model=m"}, `--chat-model: two upstreams list "m"`},
 		{[]string{a, b, "--chat-model=b/nope"}, ""},

@@ -9,6 +9,7 @@ import (
 
 	"tokenrelay/server"
 	"tokenrelay/session"
+	"tokenrelay/session/upstream"
 )
 
 // Bad requests for chat completions meet with errors in OpenAI's shape.
@@ -133,6 +134,38 @@ func TestChatUnknownModel(t *testing.T) {
 		if status != 404 || !strings.Contains(body, `"param":"model","code":"model_not_found"`) ||
 			!strings.Contains(body, `"message":"model: there is no model \"gpt-0\": this relay has no upstream, and only demo, its built-in generator, answers (GET /v1/models `) {
 			t.Errorf("answer = %d %s, want 404 model_not_found", status, body)
+		}
+	})
+}
+
+// Only a model that is not there is 404: one that is not said well is a bad
+// request, and both are of the model.
+func TestModelRefused(t *testing.T) {
+	set, err := upstream.New([]upstream.Config{
+		{Name: "a", BaseURL: "http://127.0.0.1:1", Models: []string{"m"}}, {Name: "b", BaseURL: "http://127.0.0.1:1", Models: []string{"m"}},
+	}, upstream.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{session: session.Options{Upstreams: set}})
+		for model, want := range map[string]struct {
+			status      int
+			code, words string
+		}{
+			"nope":                   {404, "model_not_found", `model: no upstream has \"nope\": name it as one of a, b`},
+			"m":                      {400, "invalid_field", `model: two upstreams list \"m\": name it as a/m or b/m`},
+			strings.Repeat("x", 257): {400, "invalid_field", "model: is longer than 256 bytes"},
+		} {
+			for path, body := range map[string]string{"/v1/chat/completions": completion(model, ""), "/v1/responses": response(model, "")} {
+				status, got := r.do("POST", path, body)
+				if status != want.status || !strings.Contains(got, `"message":"`+want.words) || !strings.Contains(got, `"param":"model","code":"`+want.code+`"`) {
+					t.Errorf("%s of %.9s = %d %s, want %d %s: %s", path, model, status, got, want.status, want.code, want.words)
+				}
+			}
+			if status, got := r.do("POST", "/v1/sessions", `{"source":{"type":"upstream","model":"`+model+`","messages":[{}]}}`); status != 400 || !strings.Contains(got, `"detail":"source.`+want.words) || !strings.Contains(got, `"code":"invalid_field"`) {
+				t.Errorf("natively %.9s = %d %s, want 400 invalid_field: source.%s", model, status, got, want.words)
+			}
 		}
 	})
 }

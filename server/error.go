@@ -192,7 +192,12 @@ type problem struct {
 	State       session.State    `json:"state,omitempty"`
 	LastEventID *session.FrameID `json:"last_event_id,omitempty"`
 	ExpectedSeq uint64           `json:"expected_seq,omitempty"`
+
+	noModel bool // the model is not there, for which some clients know a code
 }
+
+// modelAdvice follows what is said of a model where no upstream is.
+const modelAdvice = ", and only " + DemoModel + ", its built-in generator, answers (GET /v1/models lists what there is); who runs the relay adds models with --upstream"
 
 // problemOf says what a client is told of err.
 func problemOf(err error) problem {
@@ -200,6 +205,7 @@ func problemOf(err error) problem {
 	var (
 		request  *requestError
 		refused  *session.UnsupportedError
+		model    *session.ModelError
 		invalid  *session.InvalidError
 		ahead    *session.AheadError
 		ended    *session.EndedError
@@ -217,6 +223,11 @@ func problemOf(err error) problem {
 		}
 	case errors.As(err, &refused):
 		p.Code, p.Field = codeUnsupported, refused.Field
+	case errors.As(err, &model):
+		p.Code, p.Field, p.noModel = codeInvalid, model.Field, true
+		if model.NoUpstream {
+			p.Detail += modelAdvice
+		}
 	case errors.As(err, &invalid):
 		p.Code, p.Field = codeInvalid, invalid.Field
 	case errors.As(err, &ahead):
@@ -365,9 +376,9 @@ func renderOpenAI(c *gin.Context, p problem) {
 	}
 	if p.Field != "" {
 		e.Param = new(foreign(p.Field))
-		if *e.Param == "model" && strings.HasPrefix(p.Field, "source.") { // nobody has it; one that is missing is a bad request
-			p.Status, e.Code = http.StatusNotFound, codeModel
-		}
+	}
+	if p.noModel {
+		p.Status, e.Code = statuses[codeModel], codeModel
 	}
 	body := struct {
 		Error openAIError `json:"error"`

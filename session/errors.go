@@ -54,6 +54,14 @@ type UnsupportedError struct{ InvalidError }
 
 func (e *UnsupportedError) Unwrap() error { return &e.InvalidError }
 
+// A ModelError reports a model that is not there. It is an *InvalidError too.
+type ModelError struct {
+	InvalidError
+	NoUpstream bool // nor is any other
+}
+
+func (e *ModelError) Unwrap() error { return &e.InvalidError }
+
 // An AheadError reports a resume point past the end of the log.
 type AheadError struct{ After, Last FrameID }
 

@@ -113,20 +113,20 @@ var (
 	ErrReleased = errors.New("the source is let go")
 )
 
-// An Opener makes the sources of upstream sessions. It returns an
-// *InvalidError for a model that it does not know or messages it cannot send, and
+// An Opener makes the sources of upstream sessions. It returns a *ModelError for
+// a model that it does not know, an *InvalidError for messages it cannot send, and
 // an *UnsupportedError for parameters that the model's provider has no word for.
 type Opener interface {
 	Open(spec SourceSpec) (Source, error)
 }
 
 // NoUpstream reports a model that is asked for where there is no upstream.
-func NoUpstream(model string) *InvalidError {
+func NoUpstream(model string) *ModelError {
 	const maxName = 64 // bytes of it that are repeated
 	if len(model) > maxName {
 		model = strings.ToValidUTF8(model[:maxName], "") + "…"
 	}
-	return &InvalidError{"source.model", fmt.Sprintf("there is no model %q: this relay has no upstream, and only demo, its built-in generator, answers (GET /v1/models lists what there is); who runs the relay adds models with --upstream", model)}
+	return &ModelError{InvalidError{"source.model", fmt.Sprintf("there is no model %q: this relay has no upstream", model)}, true}
 }
 
 // textPiece is how much of a given text is one delta at most, in bytes.

@@ -152,7 +152,8 @@ func (s *Set) Models() []string {
 // Open makes the source for the model of spec: "provider/model", or the bare
 // name of a model that exactly one provider lists, or any name if there is only
 // one provider. Each source is for one session. What the provider cannot be
-// asked for, in whosever words it is given, is a *session.InvalidError.
+// asked for, in whosever words it is given, is a *session.InvalidError, and a model
+// that nobody has a *session.ModelError.
 func (s *Set) Open(spec session.SourceSpec) (session.Source, error) {
 	p, model, err := s.find(spec.Model)
 	if err != nil {
@@ -204,18 +205,19 @@ func (s *Set) find(model string) (p *provider, bare string, err error) {
 			full = append(full, other.Name+"/"+model)
 		}
 	}
-	var reason string
+	invalid := session.InvalidError{Field: "source.model"}
 	switch last := len(full) - 1; len(full) {
 	case 1:
 		return p, model, nil
 	case 0:
-		reason = fmt.Sprintf("no upstream has %q: name it as one of %s, followed by / and the model", model, s.names())
+		invalid.Reason = fmt.Sprintf("no upstream has %q: name it as one of %s, followed by / and the model", model, s.names())
+		return nil, "", &session.ModelError{InvalidError: invalid}
 	case 2:
-		reason = fmt.Sprintf("two upstreams list %q: name it as %s or %s", model, full[0], full[1])
+		invalid.Reason = fmt.Sprintf("two upstreams list %q: name it as %s or %s", model, full[0], full[1])
 	default:
-		reason = fmt.Sprintf("%d upstreams list %q: name it as %s or %s", len(full), model, strings.Join(full[:last], ", "), full[last])
+		invalid.Reason = fmt.Sprintf("%d upstreams list %q: name it as %s or %s", len(full), model, strings.Join(full[:last], ", "), full[last])
 	}
-	return nil, "", &session.InvalidError{Field: "source.model", Reason: reason}
+	return nil, "", &invalid
 }
 
 func (s *Set) names() string {
