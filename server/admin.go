@@ -59,7 +59,7 @@ func (s *Server) models(c *gin.Context) error {
 // model answers with one of those that are listed. Names have slashes, which
 // clients may or may not escape.
 func (s *Server) model(c *gin.Context) error {
-	id := strings.TrimPrefix(named(c, "model"), "/")
+	id := strings.TrimPrefix(pathValue(c, "model"), "/")
 	if !slices.Contains(s.modelNames(), id) {
 		return &requestError{codeModel, fmt.Sprintf("there is no model %q", echo(id))}
 	}

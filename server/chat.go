@@ -34,12 +34,12 @@ func (s *Server) createCompletion(c *gin.Context) error {
 	case err != nil:
 		return err
 	case q.streams:
-		return made(c, s.project(c, at, created, newChatProjection(created.Info()), from))
+		return afterCreate(c, s.project(c, at, created, newChatProjection(created.Info()), from))
 	}
 	if err := s.awaitEnd(c, at, created); err != nil {
-		return made(c, err)
+		return afterCreate(c, err)
 	}
-	return made(c, s.renderCompletion(c, at, created))
+	return afterCreate(c, s.renderCompletion(c, at, created))
 }
 
 // retrieveCompletion answers with what a create would have: the whole, or its

@@ -251,7 +251,7 @@ func plainText(content json.RawMessage) string {
 // foreignSession returns the session that a route of another protocol names: by its
 // id, or by that with the protocol's prefix.
 func (s *Server) foreignSession(c *gin.Context, prefix string) (*session.Session, error) {
-	id, ok := session.ParseID(strings.TrimPrefix(named(c, "id"), prefix))
+	id, ok := session.ParseID(strings.TrimPrefix(pathValue(c, "id"), prefix))
 	if !ok {
 		return nil, session.ErrNotFound
 	}

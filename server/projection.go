@@ -311,19 +311,6 @@ func (s *Server) toEnd(ctx context.Context, at *session.Seat, found *session.Ses
 	}
 }
 
-// made is an error in answer to a request that has made a session. SDKs repeat
-// what failed and will pass: without a key that would make another session, and
-// have it paid for twice. One for which nothing was paid is repeated.
-func made(c *gin.Context, err error) error {
-	if broken, ok := errors.AsType[*brokenError](err); ok && broken.again {
-		return err
-	}
-	if err != nil && c.Request.Header["Idempotency-Key"] == nil {
-		c.Header("X-Should-Retry", "false")
-	}
-	return notThere(err)
-}
-
 // read gives p all frames that there are of a session, and makes no events of
 // them. What it returns holds its room until close.
 func (s *Server) read(ctx context.Context, at *session.Seat, found *session.Session, p projection) (*projector, error) {

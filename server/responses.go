@@ -47,7 +47,7 @@ func (s *Server) createResponse(c *gin.Context) error {
 	case err != nil:
 		return err
 	case r.streams:
-		return made(c, s.project(c, at, created, newResponses(created.Info()), from))
+		return afterCreate(c, s.project(c, at, created, newResponses(created.Info()), from))
 	case r.background && !again:
 		object := newResponses(created.Info())
 		return s.renderBody(c, append(object.appendObject(nil, statusQueued), '\n'))
@@ -55,12 +55,12 @@ func (s *Server) createResponse(c *gin.Context) error {
 		return s.renderResponse(c, at, created)
 	}
 	if err := s.awaitEnd(c, at, created); err != nil {
-		return made(c, err)
+		return afterCreate(c, err)
 	}
 	if status := created.Status(); status.State == session.Failed || status.State == session.Interrupted {
 		return brokenAnswer(c, created, failureOf(status.State, *status.End))
 	}
-	return made(c, s.renderResponse(c, at, created))
+	return afterCreate(c, s.renderResponse(c, at, created))
 }
 
 // A heldResponse is one that has been read, within what readers may keep.
@@ -123,15 +123,6 @@ func (s *Server) retrieveResponse(c *gin.Context) error {
 		return s.project(c, nil, found, newResponses(found.Info()), asked.from)
 	}
 	return s.renderResponse(c, nil, found)
-}
-
-// notThere is err, without a difference between what was never there and what
-// is no more: OpenAI's clients know only 404.
-func notThere(err error) error {
-	if gone, ok := errors.AsType[*session.GoneError](err); ok {
-		return &requestError{codeSession, gone.Error()}
-	}
-	return err
 }
 
 // parseRetrieval reads a request's query and its body, where some clients

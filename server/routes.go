@@ -80,7 +80,7 @@ func (s *Server) newEngine() (*gin.Engine, error) {
 	e.HandleMethodNotAllowed = true
 	e.RedirectTrailingSlash = false
 	e.UseRawPath = true          // the id of a chat may have an escaped slash
-	e.UnescapePathValues = false // it would take + for a blank, as in a query: see named
+	e.UnescapePathValues = false // it would take + for a blank, as in a query: see pathValue
 	e.Use(s.recover, s.begin, s.try(s.guard.check))
 	for _, r := range s.routes() {
 		e.Handle(r.method, r.path, s.try(func(c *gin.Context) error {
@@ -117,9 +117,9 @@ func isOpenAI(at string) bool {
 	return first == "responses" || first == "models" || first == "chat" && strings.HasPrefix(rest, "completions")
 }
 
-// named returns what a parameter of the route's path stands for (RFC 3986,
+// pathValue returns what a parameter of the route's path stands for (RFC 3986,
 // section 2.1).
-func named(c *gin.Context, parameter string) string {
+func pathValue(c *gin.Context, parameter string) string {
 	value := c.Param(parameter)
 	if c.Request.URL.RawPath == "" {
 		return value // it is of the path, not of the raw one

@@ -161,7 +161,7 @@ func (s *Server) create(c *gin.Context) error {
 
 // goOn makes a session that continues the one that the route names.
 func (s *Server) goOn(c *gin.Context) error {
-	id, ok := session.ParseID(named(c, "id"))
+	id, ok := session.ParseID(pathValue(c, "id"))
 	if !ok {
 		return session.ErrNotFound
 	}
@@ -195,7 +195,7 @@ func renderCreated(c *gin.Context, created *session.Session, again bool) error {
 
 // session returns the session that the route names.
 func (s *Server) session(c *gin.Context) (*session.Session, error) {
-	id, ok := session.ParseID(named(c, "id"))
+	id, ok := session.ParseID(pathValue(c, "id"))
 	if !ok {
 		return nil, session.ErrNotFound
 	}
@@ -375,7 +375,7 @@ func (s *Server) command(c *gin.Context, ask func(*session.Session) error) error
 }
 
 func (s *Server) delete(c *gin.Context) error {
-	id, ok := session.ParseID(named(c, "id"))
+	id, ok := session.ParseID(pathValue(c, "id"))
 	if !ok {
 		return session.ErrNotFound
 	}

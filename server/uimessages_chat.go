@@ -72,7 +72,7 @@ func (s *Server) showChat(c *gin.Context, at *session.Seat, run *session.Session
 // run returns the run that a route names: the newest of a chat, or that with the
 // id. byChat says that it was named by its chat.
 func (s *Server) run(c *gin.Context) (run *session.Session, byChat bool, err error) {
-	name := named(c, "id")
+	name := pathValue(c, "id")
 	if name == "" || len(name) > maxChat {
 		return nil, false, session.ErrNotFound
 	}
