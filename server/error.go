@@ -67,7 +67,8 @@ const (
 	codeBusy    code = "upstream_overloaded"
 )
 
-// statuses is the only place that knows status codes of errors.
+// statuses is the only place that knows status codes of errors. Only how an answer
+// broke off can have another one (see brokenError).
 var statuses = map[code]int{
 	codeJSON:        http.StatusBadRequest,
 	codeField:       http.StatusBadRequest,
@@ -106,6 +107,9 @@ var statuses = map[code]int{
 	codeUnavailable: http.StatusServiceUnavailable,
 	codeNoSpace:     http.StatusInsufficientStorage,
 	codeInternal:    http.StatusInternalServerError,
+	codeRefused:     http.StatusBadRequest,
+	codeLimited:     http.StatusTooManyRequests,
+	codeBusy:        http.StatusServiceUnavailable,
 }
 
 // goneCodes are those of sessions that are no more.
@@ -166,16 +170,16 @@ func (e *brokenError) Error() string { return e.failure.Error() }
 func (e *brokenError) Unwrap() error { return e.failure }
 
 // status tells clients that know nothing but the status whether to repeat the
-// request: they do at 429 and 5xx. It is 400 where the provider would refuse it
-// again.
+// request: they do at 429 and 5xx. It is the code's own where that is right, and
+// else 502.
 func (e *brokenError) status() int {
-	switch code := code(e.failure.Code); {
-	case code == codeRefused:
-		return http.StatusBadRequest
-	case code == codeLimited && e.again:
-		return http.StatusTooManyRequests
-	case code == codeBusy && e.again:
-		return http.StatusServiceUnavailable
+	switch code := code(e.failure.Code); code {
+	case codeRefused:
+		return statuses[code]
+	case codeLimited, codeBusy:
+		if e.again {
+			return statuses[code]
+		}
 	}
 	return http.StatusBadGateway
 }
