@@ -3,11 +3,23 @@ package server_test
 import (
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 	"testing/synctest"
 
+	"tokenrelay/server"
 	"tokenrelay/session"
+	"tokenrelay/session/upstream"
 )
+
+// The server knows by their names some codes with which upstreams fail.
+func TestCodesOfUpstreams(t *testing.T) {
+	got := []string{server.CodeRefused, server.CodeLimited, server.CodeBusy}
+	want := []string{upstream.CodeRefused, upstream.CodeRateLimited, upstream.CodeOverloaded}
+	if !slices.Equal(got, want) {
+		t.Errorf("the server looks for %q, and upstreams fail with %q", got, want)
+	}
+}
 
 // A client that waits for the whole is told by the status whether to ask again:
 // not what the provider refuses, and nothing that may have been paid for.

@@ -60,7 +60,8 @@ const (
 	codeInternal    code = "internal_error"
 )
 
-// Codes of failures of an upstream whose answer says what the client is to do.
+// Codes of failures of an upstream whose answer says what the client is to do, as
+// package upstream has them.
 const (
 	codeRefused code = "upstream_refused"
 	codeLimited code = "upstream_rate_limited"

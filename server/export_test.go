@@ -13,6 +13,13 @@ var (
 
 func DecodeStrict(data []byte, v any) error { return decodeStrict(data, v, "") }
 
+// Codes of broken answers that say what the client is to do.
+const (
+	CodeRefused = string(codeRefused)
+	CodeLimited = string(codeLimited)
+	CodeBusy    = string(codeBusy)
+)
+
 func Statuses() map[code]int { return statuses }
 
 // Compact merges frames up to head.

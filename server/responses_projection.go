@@ -254,7 +254,7 @@ func (r *responses) appendError(dst []byte) []byte {
 		Message string `json:"message"`
 		Relay   string `json:"relay_code"`
 	}{"server_error", failure.Message, failure.Code}
-	if failure.Code == "upstream_rate_limited" {
+	if failure.Code == string(codeLimited) {
 		e.Code = "rate_limit_exceeded"
 	}
 	return appendJSON(dst, e)
