@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -11,11 +10,7 @@ import (
 
 // createCompletion asks a model, and answers with the chunks as they come or
 // with the whole.
-func (s *Server) createCompletion(c *gin.Context) error {
-	body, err := s.body(c)
-	if err != nil {
-		return err
-	}
+func (s *Server) createCompletion(c *gin.Context, body []byte, at *session.Seat) error {
 	q, e, err := decodeChat(body)
 	if err != nil {
 		return err
@@ -24,11 +19,6 @@ func (s *Server) createCompletion(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	at, err := s.opts.Manager.Seat() // who could not read the answer does not ask for it
-	if err != nil {
-		return err
-	}
-	defer at.Leave()
 	created, _, err := s.ask(c, body, q, e, from)
 	switch {
 	case err != nil:
@@ -45,44 +35,19 @@ func (s *Server) createCompletion(c *gin.Context) error {
 // retrieveCompletion answers with what a create would have: the whole, or its
 // chunks from where the client wants them.
 func (s *Server) retrieveCompletion(c *gin.Context) error {
-	streams, from := false, int64(0)
+	var asked retrieval
 	err := parameters(c, map[string]func(string) error{
-		"stream": func(value string) error {
-			if streams = value == "true"; !streams && value != "false" {
-				return errParameter("stream", "can only be true or false")
-			}
-			return nil
-		},
-		"starting_after": func(value string) (err error) {
-			from, err = eventCursor(value)
-			return err
-		},
-		"api-version": func(string) error { return nil }, // Azure's clients name it everywhere
+		"stream":         asked.setStream,
+		"starting_after": asked.setAfter,
+		"api-version":    func(string) error { return nil }, // Azure's clients name it everywhere
 	})
 	if err != nil {
 		return err
 	}
-	if last, there := c.Request.Header["Last-Event-Id"]; there { // EventSource repeats its URL
-		if from, err = eventCursor(strings.Join(last, ", ")); err != nil {
-			return err
-		}
+	if err := asked.settle(c.Request); err != nil {
+		return err
 	}
-	if from > 0 && !streams {
-		return errCursorOfWhole
-	}
-	found, err := s.foreignSession(c, completionPrefix)
-	if gone, ok := errors.AsType[*session.GoneError](err); ok && from > 0 {
-		return &requestError{codeCursorGone, gone.Error()}
-	}
-	switch {
-	case err != nil && streams:
-		return s.orComeBack(c, notThere(err))
-	case err != nil:
-		return notThere(err)
-	case streams:
-		return s.project(c, nil, found, newChatProjection(found.Info()), from)
-	}
-	return s.renderCompletion(c, nil, found)
+	return s.retrieve(c, completionPrefix, asked, func(of session.Info) projection { return newChatProjection(of) }, s.renderCompletion)
 }
 
 // renderCompletion answers with the whole of an answer, or with why there is

@@ -132,6 +132,23 @@ func owned(err error, named string) error {
 	return err
 }
 
+// seated has create answer a question to a model, with the request's body and a
+// reader's seat: who could not read the answer does not ask for it.
+func (s *Server) seated(create func(c *gin.Context, body []byte, at *session.Seat) error) func(*gin.Context) error {
+	return func(c *gin.Context) error {
+		body, err := s.body(c)
+		if err != nil {
+			return err
+		}
+		at, err := s.opts.Manager.Seat()
+		if err != nil {
+			return err
+		}
+		defer at.Leave()
+		return create(c, body, at)
+	}
+}
+
 // ask makes a session of a question, or finds it, and tells the client which it
 // is. Only one that is found has the events that are wanted from a number on.
 func (s *Server) ask(c *gin.Context, body []byte, q question, e extension, from int64) (created *session.Session, again bool, err error) {
@@ -163,9 +180,6 @@ func (s *Server) ask(c *gin.Context, body []byte, q question, e extension, from 
 	}
 	return created, again, nil
 }
-
-// errCursorOfWhole reports a cursor where none is of use.
-var errCursorOfWhole = &requestError{codeParameter, "starting_after and Last-Event-ID are for a stream: give stream=true too"}
 
 // repeatFrom returns where the answer to a create is to go on that may be a
 // repeated one: at its beginning, unless the client says what it has.
@@ -246,20 +260,6 @@ func plainText(content json.RawMessage) string {
 		}
 	}
 	return text.String()
-}
-
-// foreignSession returns the session that a route of another protocol names: by its
-// id, or by that with the protocol's prefix.
-func (s *Server) foreignSession(c *gin.Context, prefix string) (*session.Session, error) {
-	id, ok := session.ParseID(strings.TrimPrefix(pathValue(c, "id"), prefix))
-	if !ok {
-		return nil, session.ErrNotFound
-	}
-	found, err := s.opts.Manager.Get(c.Request.Context(), principal(c), id)
-	if err == nil {
-		c.Header(sessionHeader, id.String())
-	}
-	return found, err
 }
 
 // modelOf is the model of a session as its answer names it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -18,11 +17,7 @@ import (
 
 // createResponse asks a model, and answers with the events as they come, with
 // the whole, or in the background with what there is at once.
-func (s *Server) createResponse(c *gin.Context) error {
-	body, err := s.body(c)
-	if err != nil {
-		return err
-	}
+func (s *Server) createResponse(c *gin.Context, body []byte, at *session.Seat) error {
 	r, err := parseResponse(body)
 	if err != nil {
 		return err
@@ -31,11 +26,6 @@ func (s *Server) createResponse(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	at, err := s.opts.Manager.Seat() // who could not read the answer does not ask for it
-	if err != nil {
-		return err
-	}
-	defer at.Leave()
 	r.compose = func() (json.RawMessage, error) { return s.inputOf(c.Request.Context(), at, principal(c), r) }
 	created, again, err := s.ask(c, body, r.question, r.extension, from)
 	if invalid, ok := errors.AsType[*session.InvalidError](err); ok {
@@ -93,13 +83,6 @@ func (s *Server) renderResponse(c *gin.Context, at *session.Seat, found *session
 	return s.renderBody(c, object)
 }
 
-// A retrieval is what a response is asked for with.
-type retrieval struct {
-	streams bool
-	from    int64 // number of the first event that is wanted
-	resumes bool  // from is behind an event that the client has
-}
-
 // retrieveResponse answers with the response so far, or with its events.
 func (s *Server) retrieveResponse(c *gin.Context) error {
 	body, err := s.body(c)
@@ -110,24 +93,11 @@ func (s *Server) retrieveResponse(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.foreignSession(c, responsePrefix)
-	if gone, ok := errors.AsType[*session.GoneError](err); ok && asked.streams && asked.resumes {
-		return &requestError{codeCursorGone, gone.Error()}
-	}
-	switch {
-	case err != nil && asked.streams:
-		return s.orComeBack(c, notThere(err))
-	case err != nil:
-		return notThere(err)
-	case asked.streams:
-		return s.project(c, nil, found, newResponses(found.Info()), asked.from)
-	}
-	return s.renderResponse(c, nil, found)
+	return s.retrieve(c, responsePrefix, asked, func(of session.Info) projection { return newResponses(of) }, s.renderResponse)
 }
 
 // parseRetrieval reads a request's query and its body, where some clients
-// write what others have in the query; that wins. The header of EventSource,
-// which repeats its URL, wins over both.
+// write what others have in the query; that wins.
 func parseRetrieval(request *http.Request, body []byte) (r retrieval, err error) {
 	given := make(map[string]string)
 	f, err := decodeFields(body)
@@ -158,27 +128,19 @@ func parseRetrieval(request *http.Request, body []byte) (r retrieval, err error)
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		switch value := given[name]; name {
 		case "stream":
-			if r.streams = value == "true"; !r.streams && value != "false" {
-				return r, errParameter(name, "can only be true or false")
-			}
+			err = r.setStream(value)
 		case "starting_after":
-			if r.from, err = eventCursor(value); err != nil {
-				return r, err
-			}
+			err = r.setAfter(value)
 		case "include", "include[]", "include_obfuscation", "api-version": // there is nothing more to include
 		default:
-			return r, errParameter(echo(name), "is not known here")
+			err = errParameter(echo(name), "is not known here")
 		}
-	}
-	if last, there := request.Header["Last-Event-Id"]; there {
-		if r.from, err = eventCursor(strings.Join(last, ", ")); err != nil {
+		if err != nil {
 			return r, err
 		}
 	}
-	if r.resumes = r.from > 0; r.resumes && !r.streams {
-		return r, errCursorOfWhole
-	}
-	return r, nil
+	err = r.settle(request)
+	return r, err
 }
 
 // cancelResponse stops a response and answers with what there is of it.
@@ -196,18 +158,4 @@ func (s *Server) cancelResponse(c *gin.Context) error {
 // deleteResponse stops a response and forgets it.
 func (s *Server) deleteResponse(c *gin.Context) error {
 	return s.deleteForeign(c, responsePrefix, "response")
-}
-
-// deleteForeign deletes a session that a route of OpenAI's names by its id with
-// the prefix, as an object of that kind.
-func (s *Server) deleteForeign(c *gin.Context, prefix, object string) error {
-	found, err := s.foreignSession(c, prefix)
-	if err != nil {
-		return notThere(err)
-	}
-	id := found.Info().ID
-	if err := s.opts.Manager.Delete(c.Request.Context(), principal(c), id); err != nil {
-		return notThere(err)
-	}
-	return s.renderBody(c, fmt.Appendf(nil, "{\"id\":\"%s%s\",\"object\":\"%s\",\"deleted\":true}\n", prefix, id, object))
 }

@@ -26,11 +26,7 @@ const (
 func uiAlias(chat string) string { return "chat:" + chat }
 
 // createChat answers the newest message of a chat.
-func (s *Server) createChat(c *gin.Context) error {
-	body, err := s.body(c)
-	if err != nil {
-		return err
-	}
+func (s *Server) createChat(c *gin.Context, body []byte, at *session.Seat) error {
 	r, err := decodeUI(body)
 	if err != nil {
 		return err
@@ -42,11 +38,6 @@ func (s *Server) createChat(c *gin.Context) error {
 		r.alias = uiAlias(r.chat)
 	}
 	r.model = cmp.Or(r.model, s.chatModel())
-	at, err := s.opts.Manager.Seat() // who could not read the answer does not ask for it
-	if err != nil {
-		return err
-	}
-	defer at.Leave()
 	created, _, err := s.ask(c, body, r.question, r.extension, 0)
 	if err != nil {
 		return err
