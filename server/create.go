@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -25,10 +24,6 @@ const (
 
 	// sessionHeader tells clients of other protocols which session is theirs.
 	sessionHeader = "X-Tokenrelay-Session"
-
-	// settingsHeader has the relay's own settings, for clients that send no
-	// fields of a body but their vendor's.
-	settingsHeader = "X-Tokenrelay-Settings"
 )
 
 // newSession makes a session of what spec returns, or finds the one that a
@@ -83,53 +78,6 @@ type question struct {
 	background bool   // the client comes back for it
 	recorded   any    // what the protocol shows of the request again; nil for nothing
 	alias      string
-}
-
-// extension are the relay's own settings in a request of another protocol, the
-// object tokenrelay, which clients send with their means for fields of others.
-type extension struct {
-	settings
-	Seed   *uint64 `json:"seed"`   // of the generator
-	Length int     `json:"length"` // of the generator
-
-	there bool // the request's body has the object
-}
-
-// takeExtension takes the relay's own settings.
-func (f fields) takeExtension(e *extension) error {
-	_, e.there = f["tokenrelay"]
-	return f.take("tokenrelay", e)
-}
-
-// in returns the settings of a request: those of its body or, where that has
-// none, of its header. named is how errors call them.
-func (e extension) in(c *gin.Context) (given extension, named string, err error) {
-	values, there := c.Request.Header[settingsHeader]
-	if !there || e.there {
-		return e, "tokenrelay", nil
-	}
-	if len(values) != 1 || strings.TrimSpace(values[0]) == "" {
-		return e, settingsHeader, &requestError{codeParameter, "the header " + settingsHeader + " must be one JSON object"}
-	}
-	err = decodeStrict([]byte(values[0]), &given, settingsHeader)
-	if request, ok := errors.AsType[*requestError](err); ok {
-		err = &requestError{request.code, strings.Replace(request.detail, "the body", "the header "+settingsHeader, 1)}
-	}
-	return given, settingsHeader, err
-}
-
-// owned names a setting that err is about as its client does, within named.
-func owned(err error, named string) error {
-	invalid, ok := errors.AsType[*session.InvalidError](err)
-	if !ok {
-		return err
-	}
-	field := strings.TrimPrefix(strings.TrimPrefix(invalid.Field, "tokenrelay."), "source.") // such as source.length
-	switch setting, _, _ := strings.Cut(field, "."); setting {
-	case "unit", "encoding", "rate", "on_pause", "on_no_reader", "retain", "metadata", "seed", "length":
-		return &session.InvalidError{Field: named + "." + field, Reason: invalid.Reason}
-	}
-	return err
 }
 
 // seated has create answer a question to a model, with the request's body and a
@@ -226,40 +174,6 @@ func (q question) spec(e extension) (session.Spec, error) {
 		spec.Projection.Recorded = appendJSON(nil, q.recorded)
 	}
 	return spec, nil
-}
-
-// lastSaid is the text of the user's last message: what the generator is asked.
-func lastSaid(items []json.RawMessage) string {
-	for i := len(items) - 1; i >= 0; i-- {
-		var item struct {
-			Role    string          `json:"role"`
-			Content json.RawMessage `json:"content"`
-		}
-		if decodeLoose(items[i], &item) && item.Role == "user" {
-			return plainText(item.Content)
-		}
-	}
-	return ""
-}
-
-// plainText is that of a content: a text, or parts with texts.
-func plainText(content json.RawMessage) string {
-	var whole string
-	if decodeLoose(content, &whole) {
-		return whole
-	}
-	var parts []json.RawMessage
-	decodeLoose(content, &parts)
-	var text strings.Builder
-	for _, raw := range parts {
-		var part struct {
-			Text string `json:"text"`
-		}
-		if decodeLoose(raw, &part) {
-			text.WriteString(part.Text)
-		}
-	}
-	return text.String()
 }
 
 // modelOf is the model of a session as its answer names it.

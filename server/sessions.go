@@ -30,56 +30,6 @@ type createRequest struct {
 	settings
 }
 
-// settings are what a create says of the session beside its source.
-type settings struct {
-	Unit       chunker.Unit       `json:"unit"`
-	Encoding   string             `json:"encoding"`
-	Rate       float64            `json:"rate"`
-	OnPause    session.OnPause    `json:"on_pause"`
-	OnNoReader noReaderBody       `json:"on_no_reader"`
-	Retain     string             `json:"retain"`
-	Metadata   map[string]*string `json:"metadata"`
-}
-
-// A noReaderBody is a session.NoReader as clients write and see it.
-type noReaderBody struct {
-	Policy session.NoReaderPolicy `json:"policy"`
-	After  string                 `json:"after"`
-}
-
-// spec is what is asked for, the source apart.
-func (r settings) spec() (session.Spec, error) {
-	spec := session.Spec{Unit: r.Unit, Encoding: r.Encoding, Rate: r.Rate, OnPause: r.OnPause}
-	for key, value := range r.Metadata {
-		if value == nil {
-			return spec, &session.InvalidError{Field: "metadata", Reason: "holds text only"}
-		}
-		if spec.Metadata == nil {
-			spec.Metadata = make(map[string]string)
-		}
-		spec.Metadata[key] = *value
-	}
-	spec.OnNoReader.Policy = r.OnNoReader.Policy
-	var err error
-	if spec.OnNoReader.After, err = duration("on_no_reader.after", r.OnNoReader.After, "5m"); err != nil {
-		return spec, err
-	}
-	spec.Retain, err = duration("retain", r.Retain, "24h")
-	return spec, err
-}
-
-// duration reads a field, 0 if it is absent.
-func duration(field, value, example string) (time.Duration, error) {
-	if value == "" {
-		return 0, nil
-	}
-	d, err := time.ParseDuration(value)
-	if err != nil || d <= 0 {
-		return 0, &session.InvalidError{Field: field, Reason: fmt.Sprintf("must be a duration such as %q or \"90s\"", example)}
-	}
-	return d, nil
-}
-
 // A sourceRequest is the source of a create. Each type has fields of its own.
 type sourceRequest struct {
 	Type session.SourceType `json:"type"`
