@@ -99,14 +99,15 @@ func (s *Server) newEngine() (*gin.Engine, error) {
 
 // notHere says what there is not, and where a client of OpenAI's is to look.
 func notHere(r *http.Request, is code) error {
-	at, asked := r.URL.Path, r.Method+" "+echo(r.URL.Path)
+	method, at := echo(r.Method), echo(r.URL.Path)
+	asked := method + " " + at
 	switch {
-	case isOpenAI(at):
+	case isOpenAI(r.URL.Path):
 		return &requestError{codeRoute, asked + " is not here: the base URL of this relay ends in /v1, as in http://127.0.0.1:8080/v1"}
 	case strings.HasPrefix(at, "/v1/") && !strings.HasPrefix(at, "/v1/sessions"):
 		return &requestError{is, asked + " is not here: of OpenAI's API this relay has responses, chat completions and models, in the routes that docs/protocol.md lists"}
 	case is == codeMethod:
-		return &requestError{is, r.Method + " is not for " + at}
+		return &requestError{is, method + " is not for " + at}
 	}
 	return &requestError{is, "there is nothing at " + at}
 }
