@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -143,7 +142,10 @@ func (in *composition) addReferred(ctx context.Context, name string) error {
 	id, whole := answerID(name)
 	if !whole {
 		item, err := in.itemOf(ctx, name)
-		return cmp.Or(err, in.add(item))
+		if err != nil {
+			return err
+		}
+		return in.add(item)
 	}
 	answered, err := in.answerOf(ctx, id)
 	switch {
