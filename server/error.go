@@ -294,7 +294,7 @@ func (s *Server) renderError(c *gin.Context, err error) {
 		}
 		s.opts.Logger.Log(c.Request.Context(), level, "request failed", "route", c.FullPath(), "code", p.Code, "error", err)
 	} else {
-		level, about := s.guard.refused(c.Request, p.Code)
+		level, about := s.guard.noteRefusal(c.Request, p.Code)
 		about = append(about, "method", c.Request.Method, "route", cmp.Or(c.FullPath(), "none"), "status", p.Status, "code", p.Code)
 		s.opts.Logger.Log(c.Request.Context(), level, "request refused", about...)
 	}

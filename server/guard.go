@@ -83,10 +83,10 @@ func isPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && (err != nil || r.Header["Origin"] != nil && origin.Host != r.Host)
 }
 
-// refused is what of a request that was refused is logged at info: who may not
-// be served, but once each, so that nobody fills the log. Everything else is at
-// debug.
-func (g *guard) refused(r *http.Request, is code) (level slog.Level, about []any) {
+// noteRefusal returns at which level a request that was refused is logged, and
+// what is said of it there. It remembers who may not be served: each is told of at
+// info once, so that nobody fills the log. Everything else is at debug.
+func (g *guard) noteRefusal(r *http.Request, is code) (level slog.Level, about []any) {
 	var name string
 	switch is {
 	case codeOrigin:
