@@ -25,7 +25,7 @@ func afterCreate(c *gin.Context, err error) error {
 // is no more: OpenAI's clients know only 404.
 func notThere(err error) error {
 	if gone, ok := errors.AsType[*session.GoneError](err); ok {
-		return &requestError{codeSession, gone.Error()}
+		return &noneError{codeSession, gone}
 	}
 	return err
 }

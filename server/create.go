@@ -120,7 +120,7 @@ func (s *Server) ask(c *gin.Context, body []byte, q question, e extension, from 
 		return q.spec(e)
 	})
 	if err != nil {
-		return nil, false, owned(err, named)
+		return nil, false, q.inWords(err, named)
 	}
 	c.Header(sessionHeader, created.Info().ID.String())
 	if again {
@@ -165,7 +165,7 @@ func (q question) spec(e extension) (session.Spec, error) {
 			Type: session.SourceUpstream, Model: q.model, Dialect: q.dialect, Messages: q.messages, Parameters: q.parameters,
 		}
 		if e.Seed != nil || e.Length != 0 {
-			return spec, &session.InvalidError{Field: "tokenrelay.seed", Reason: "and length are the generator's, which is the model " + DemoModel}
+			return spec, &session.InvalidError{Field: "source.seed", Reason: "and length are the generator's, which is the model " + DemoModel}
 		}
 		// As the model gives it: a token is not held back until the next one comes.
 		spec.Unit = cmp.Or(spec.Unit, chunker.Delta)

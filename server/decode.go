@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -60,8 +61,10 @@ func (s *Server) body(c *gin.Context) ([]byte, error) {
 
 // decodeStrict reads one JSON value as RFC 8259 and RFC 7493 have it: names are
 // unique and spelt as v has them, text is Unicode. Nothing is ignored and
-// nothing replaced. Fields are named in errors after prefix.
+// nothing replaced. In errors prefix names what data is, and stands before its
+// fields; none is that of the body.
 func decodeStrict(data []byte, v any, prefix string) error {
+	what := cmp.Or(prefix, "the body")
 	err := json.Unmarshal(data, v, json.RejectUnknownMembers(true))
 	semantic, isSemantic := errors.AsType[*json.SemanticError](err)
 	syntactic, isSyntactic := errors.AsType[*jsontext.SyntacticError](err)
@@ -69,9 +72,9 @@ func decodeStrict(data []byte, v any, prefix string) error {
 	case err == nil:
 		return nil
 	case !utf8.Valid(data):
-		return &requestError{codeUTF8, "the body is not valid UTF-8"}
+		return &requestError{codeUTF8, what + " is not valid UTF-8"}
 	case isSyntactic && strings.Contains(syntactic.Error(), "surrogate"):
-		return &requestError{codeUTF8, `the body has half of a surrogate pair, such as "\ud83d": send whole characters`}
+		return &requestError{codeUTF8, what + ` has half of a surrogate pair, such as "\ud83d": send whole characters`}
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return &requestError{codeJSON, fieldOf(prefix, syntactic.JSONPointer) + " is given twice"}
 	case errors.Is(err, json.ErrUnknownName):
@@ -81,7 +84,7 @@ func decodeStrict(data []byte, v any, prefix string) error {
 	case isSemantic:
 		return &session.InvalidError{Field: fieldOf(prefix, semantic.JSONPointer), Reason: "cannot be " + kindOf(semantic.JSONKind)}
 	}
-	return &requestError{codeJSON, "the body is not JSON: " + echo(strings.TrimPrefix(err.Error(), "jsontext: "))}
+	return &requestError{codeJSON, what + " is not JSON: " + echo(strings.TrimPrefix(err.Error(), "jsontext: "))}
 }
 
 // fields are those of a request of another protocol than the native one, which

@@ -204,8 +204,8 @@ type problem struct {
 // modelAdvice follows what is said of a model where no upstream is.
 const modelAdvice = ", and only " + DemoModel + ", its built-in generator, answers (GET /v1/models lists what there is); who runs the relay adds models with --upstream"
 
-// problemOf says what a client is told of err.
-func problemOf(err error) problem {
+// problemOf says what a client is told of err, who calls a session so.
+func problemOf(err error, noun string) problem {
 	p := problem{Code: codeInternal, Detail: err.Error()}
 	var (
 		request  *requestError
@@ -214,6 +214,7 @@ func problemOf(err error) problem {
 		invalid  *session.InvalidError
 		ahead    *session.AheadError
 		ended    *session.EndedError
+		none     *noneError
 		gone     *session.GoneError
 		sequence *session.SequenceError
 		tooLarge *session.TooLargeError
@@ -239,8 +240,10 @@ func problemOf(err error) problem {
 		p.Code, p.LastEventID = codeAhead, &ahead.Last
 	case errors.As(err, &ended):
 		p.Code, p.State = codeEnded, ended.State
+	case errors.As(err, &none):
+		p.Code, p.Detail = none.code, "the "+noun+" is gone: "+none.Why()
 	case errors.As(err, &gone):
-		p.Code = cmp.Or(goneCodes[gone.Reason], codeExpired)
+		p.Code, p.Detail = cmp.Or(goneCodes[gone.Reason], codeExpired), "the "+noun+" is gone: "+gone.Why()
 	case errors.As(err, &sequence):
 		p.Code, p.ExpectedSeq = codeOrder, sequence.Want
 	case errors.As(err, &tooLarge):
@@ -252,7 +255,7 @@ func problemOf(err error) problem {
 	case errors.Is(err, session.ErrKeyReused):
 		p.Code = codeKeyReused
 	case errors.Is(err, session.ErrNotFound):
-		p.Code = codeSession
+		p.Code, p.Detail = codeSession, "no such "+noun
 	case errors.Is(err, session.ErrPaused):
 		p.Code = codePaused
 	case errors.Is(err, session.ErrNotPush):
@@ -285,8 +288,7 @@ func problemOf(err error) problem {
 
 // renderError answers with a problem document.
 func (s *Server) renderError(c *gin.Context, err error) {
-	p := problemOf(err)
-	p.Detail = theirs(c.Request.URL.Path, p.Detail)
+	p := problemOf(err, nounOf(c.Request.URL.Path))
 	if p.Status >= http.StatusInternalServerError && p.Code != codeShutdown {
 		level := slog.LevelError
 		if p.Code == codeNoSpace || p.Code == codeUnavailable || p.Status == http.StatusBadGateway || p.Code == codeBusy {
@@ -314,25 +316,6 @@ func (p problem) passes() bool {
 		return false
 	}
 	return p.Code == codeLimited || p.Code == codeBusy || p.Code == codeOverload || p.Code == codeShutdown || p.Code == codeUnavailable || p.Code == codeNoSpace
-}
-
-// nouns are what the clients of a path call a session.
-var nouns = []struct{ path, noun string }{
-	{"/v1/responses", "response"}, {"/v1/chat/", "completion"}, {"/api/", "run"},
-}
-
-// theirs is what is said of a session that is not there, in words of the clients
-// of a path.
-func theirs(path, said string) string {
-	if said != session.ErrNotFound.Error() && !strings.HasPrefix(said, "the session is gone") {
-		return said
-	}
-	for _, n := range nouns {
-		if strings.HasPrefix(path, n.path) {
-			return strings.Replace(said, "session", n.noun, 1)
-		}
-	}
-	return said
 }
 
 // shapeOf returns how the clients of a path expect errors.
@@ -372,7 +355,7 @@ func renderOpenAI(c *gin.Context, p problem) {
 	if !p.passes() {
 		c.Header("X-Should-Retry", "false")
 	}
-	e := openAIError{Message: foreign(p.Detail), Type: "invalid_request_error", Code: p.Code}
+	e := openAIError{Message: p.Detail, Type: "invalid_request_error", Code: p.Code}
 	switch {
 	case p.Status == http.StatusTooManyRequests:
 		e.Type = "rate_limit_error"
@@ -380,7 +363,7 @@ func renderOpenAI(c *gin.Context, p problem) {
 		e.Type = "server_error"
 	}
 	if p.Field != "" {
-		e.Param = new(foreign(p.Field))
+		e.Param = &p.Field
 	}
 	if p.noModel {
 		p.Status, e.Code = statuses[codeModel], codeModel
@@ -391,18 +374,8 @@ func renderOpenAI(c *gin.Context, p problem) {
 	c.Data(p.Status, "application/json", append(appendJSON(nil, body), '\n'))
 }
 
-// foreign is a field's name, or what is said about it, in words of clients that
-// know nothing of sources.
-func foreign(words string) string {
-	if rest, ok := strings.CutPrefix(words, "source.type"); ok {
-		return "model" + rest
-	}
-	words = strings.TrimPrefix(words, "source.")
-	return strings.TrimPrefix(words, "parameters.")
-}
-
 // renderText answers with a sentence: the AI SDK shows the body as it is.
 func renderText(c *gin.Context, p problem) {
 	c.Header("X-Error-Code", string(p.Code))
-	c.Data(p.Status, "text/plain; charset=utf-8", []byte(foreign(p.Detail)))
+	c.Data(p.Status, "text/plain; charset=utf-8", []byte(p.Detail))
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"maps"
 	"net/http"
 	"net/url"
@@ -28,11 +27,6 @@ func (s *Server) createResponse(c *gin.Context, body []byte, at *session.Seat) e
 	}
 	r.compose = func() (json.RawMessage, error) { return s.inputOf(c.Request.Context(), at, principal(c), r) }
 	created, again, err := s.ask(c, body, r.question, r.extension, from)
-	if invalid, ok := errors.AsType[*session.InvalidError](err); ok {
-		if rest, ok := strings.CutPrefix(invalid.Field, "source.messages"); ok {
-			return &session.InvalidError{Field: "input" + rest, Reason: invalid.Reason}
-		}
-	}
 	switch {
 	case err != nil:
 		return err

@@ -53,7 +53,7 @@ func (r *retrieval) settle(request *http.Request) error {
 func (s *Server) retrieve(c *gin.Context, prefix string, asked retrieval, show func(session.Info) projection, render func(*gin.Context, *session.Seat, *session.Session) error) error {
 	found, err := s.foreignSession(c, prefix)
 	if gone, ok := errors.AsType[*session.GoneError](err); ok && asked.from > 0 {
-		return &requestError{codeCursorGone, gone.Error()}
+		return &noneError{codeCursorGone, gone}
 	}
 	switch {
 	case err != nil && asked.streams:

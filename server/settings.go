@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -93,22 +92,5 @@ func (e extension) in(c *gin.Context) (given extension, named string, err error)
 		return e, settingsHeader, &requestError{codeParameter, "the header " + settingsHeader + " must be one JSON object"}
 	}
 	err = decodeStrict([]byte(values[0]), &given, settingsHeader)
-	if request, ok := errors.AsType[*requestError](err); ok {
-		err = &requestError{request.code, strings.Replace(request.detail, "the body", "the header "+settingsHeader, 1)}
-	}
 	return given, settingsHeader, err
-}
-
-// owned names a setting that err is about as its client does, within named.
-func owned(err error, named string) error {
-	invalid, ok := errors.AsType[*session.InvalidError](err)
-	if !ok {
-		return err
-	}
-	field := strings.TrimPrefix(strings.TrimPrefix(invalid.Field, "tokenrelay."), "source.") // such as source.length
-	switch setting, _, _ := strings.Cut(field, "."); setting {
-	case "unit", "encoding", "rate", "on_pause", "on_no_reader", "retain", "metadata", "seed", "length":
-		return &session.InvalidError{Field: named + "." + field, Reason: invalid.Reason}
-	}
-	return err
 }

@@ -34,7 +34,7 @@ func TestSettingsOfTheHeader(t *testing.T) {
 				`{"unit":"char"}`:        "invalid_field: X-Tokenrelay-Settings.unit: ",
 				`{"rate":"fast"}`:        "invalid_field: X-Tokenrelay-Settings.rate: cannot be a string",
 				`{"length":-1}`:          "invalid_field: X-Tokenrelay-Settings.length: ",
-				`{"unit"`:                "malformed_json: the header X-Tokenrelay-Settings is not JSON: ",
+				`{"unit"`:                "malformed_json: X-Tokenrelay-Settings is not JSON: ",
 				`[]`:                     "invalid_field: X-Tokenrelay-Settings",
 				``:                       "invalid_parameter: the header X-Tokenrelay-Settings must be one JSON object",
 				"{}\r\n" + header + "{}": "invalid_parameter: the header X-Tokenrelay-Settings must be one JSON object",

@@ -80,13 +80,16 @@ type GoneError struct {
 	Reason    GoneReason
 }
 
-func (e *GoneError) Error() string {
+func (e *GoneError) Error() string { return "the session is gone: " + e.Why() }
+
+// Why says the reason in words.
+func (e *GoneError) Why() string {
 	why := map[GoneReason]string{
 		Expired: "its time of retention is over",
 		Evicted: "it had ended, and its room was needed",
 		Deleted: "it was deleted",
 	}[e.Reason]
-	return "the session is gone: " + cmp.Or(why, string(e.Reason))
+	return cmp.Or(why, string(e.Reason))
 }
 
 // IsNone reports whether an error of Get or Resolve says that there is no such
