@@ -132,6 +132,7 @@ func TestModelLogged(t *testing.T) {
 		create(t, start(t, session.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Upstreams: gone{}}), session.Spec{
 			Unit: chunker.Delta, Source: session.SourceSpec{Type: session.SourceUpstream, Model: "own/gpt-4o", Messages: []byte(`[{}]`)},
 		})
+		synctest.Wait() // nobody writes the log any more
 		if want := `source=upstream model=own/gpt-4o unit=delta`; !strings.Contains(log.String(), want) {
 			t.Errorf("the log has no %s:\n%s", want, log.String())
 		}
