@@ -10,6 +10,10 @@ import { fileURLToPath } from 'node:url'
 const at = (path) => fileURLToPath(new URL(path, import.meta.url))
 const node = at('node_modules/.bin/node')
 
+// How long a file may take: what hangs is told by its report, not by a timeout
+// of the test that runs it.
+const patience = 100_000
+
 /** Runs a file of tests, and fails unless there were that many at least and all passed. */
 export async function run(t, file, least) {
   assert.ok(existsSync(node), `${node} is missing: npm ci installs it`)
@@ -18,7 +22,13 @@ export async function run(t, file, least) {
   const child = spawn(node, ['--test', '--test-reporter=tap', at(file)], { env, stdio: ['ignore', 'pipe', 'pipe'] })
   let report = ''
   for (const output of [child.stdout, child.stderr]) output.on('data', (data) => (report += data))
-  const [code] = await once(child, 'close')
+  const over = setTimeout(() => child.kill('SIGKILL'), patience)
+  const closed = once(child, 'close')
+  const [code] = await once(child, 'exit')
+  clearTimeout(over)
+  // What it started may have its output too, and live on.
+  await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 2000))])
+  for (const output of [child.stdout, child.stderr]) output.destroy()
   for (const [, line] of report.matchAll(/^ *((?:not )?ok \d.*|# CONTRACT_SEED.*|# \d+ cuts.*)$/gm)) t.diagnostic(line)
   const count = (what) => Number(new RegExp(`^# ${what} (\\d+)$`, 'm').exec(report)?.[1])
   assert.deepEqual([code, count('fail'), count('skipped'), count('todo')], [0, 0, 0, 0], report)

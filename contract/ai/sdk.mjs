@@ -9,6 +9,9 @@ import { chunk, finish, paced, pieces, Provider, RESET } from '../provider.mjs'
 /** A text that is easy to cut wrongly. */
 export const hard = text(2500, chance(130))
 
+/** What of hard comes before an upstream breaks: whole characters. */
+export const begun = [...hard].slice(0, 400).join('')
+
 export const city = '{"city":"Zürich 🏔️","note":"a \\"b\\" \\\\ \\u00e9\\n"}'
 
 /** A provider whose model `hard` writes hard, and others what their names say. */
@@ -28,7 +31,7 @@ export const startProvider = () =>
       yield finish('length')
     },
     async *breaks() {
-      yield* paced(pieces(hard.slice(0, 500), chance(135)))
+      yield* paced(pieces(begun, chance(135)))
       yield RESET
     },
     // Calls two tools, and says what they returned.

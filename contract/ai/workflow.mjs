@@ -6,7 +6,7 @@ import { WorkflowChatTransport } from '@ai-sdk/workflow/client'
 import { seed } from '../chance.mjs'
 import { Cutter } from '../cutter.mjs'
 import { Relay } from '../relay.mjs'
-import { chatOf, city, documented, hard, isAnswered, said, startProvider, stop, textOf, until, upstream } from './sdk.mjs'
+import { begun, chatOf, city, documented, hard, isAnswered, said, startProvider, stop, textOf, until, upstream } from './sdk.mjs'
 
 const options = { timeout: 30_000 }
 
@@ -134,7 +134,7 @@ test('an upstream that breaks is an error, not a short answer', options, async (
   const transport = over(relay.url)
   const chat = chatOf(transport)
   await chat.sendMessage({ text: 'Tell me.' }, { body: { model: 'own/breaks' } })
-  assert.deepEqual([chat.status, said(chat), transport.asked.length], ['error', hard.slice(0, 500), 1])
+  assert.deepEqual([chat.status, said(chat), transport.asked.length], ['error', begun, 1])
   assert.match(chat.error.message, /broke off|ended before/)
   await chat.sendMessage({ text: 'Tell me.' }, { body: { model: 7 } })
   assert.equal(chat.error.message, 'Failed to fetch chat: 400 model: cannot be this number')
@@ -170,9 +170,10 @@ test('tool calls over lines that are cut', options, async (t) => {
 // asked twice is answered once.
 const patient = async (url, init) => {
   const headers = { ...init.headers, ...(init.method === 'POST' && { 'Idempotency-Key': crypto.randomUUID() }) }
-  for (;;) {
+  for (let left = 400; ; left--) {
     const answer = await fetch(url, { ...init, headers }).catch((error) => error)
     if (!(answer instanceof TypeError) && answer.status !== 503) return answer
+    if (left === 0) throw answer // the relay does not come back
     await new Promise((resolve) => setTimeout(resolve, 50)) // between two tries
   }
 }
