@@ -110,19 +110,31 @@ func TestGoldenChat(t *testing.T) {
 		}, withUsage},
 		"chat-stopped": {told{deltas: []session.Delta{says("Hel")}, hangs: true}, withUsage},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			r := start(t, options{session: session.Options{Upstreams: test.upstream}})
-			a := r.ask("POST", "/v1/chat/completions", completion("mock/m", streamed+test.more))
-			id := a.Header.Get("X-Tokenrelay-Session")
-			if test.upstream.hangs {
-				time.Sleep(time.Second)
-				r.do("POST", "/v1/sessions/"+id+"/stop", "")
-			}
-			got := canonical(t, a.Body)
-			status, whole := r.do("GET", "/v1/chat/completions/chatcmpl-"+id, "")
-			golden(t, name, strings.ReplaceAll(fmt.Sprintf("%s\n%d\n%s", got, status, whole), id, "ID"))
+		goldenAnswer(t, name, test.upstream, completion("mock/m", streamed+test.more), answerPaths{
+			create: "/v1/chat/completions", stop: "/v1/sessions/%s/stop", whole: "/v1/chat/completions/chatcmpl-%s",
 		})
 	}
+}
+
+// answerPaths are those of a protocol's answers; all but create have an id.
+type answerPaths struct{ create, stop, whole string }
+
+// goldenAnswer compares an answer, as a stream and then as a whole, with a
+// transcript. An upstream that hangs is stopped.
+func goldenAnswer(t *testing.T, name string, upstream told, body string, paths answerPaths) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, options{session: session.Options{Upstreams: upstream}})
+		a := r.ask("POST", paths.create, body)
+		id := a.Header.Get("X-Tokenrelay-Session")
+		if upstream.hangs {
+			time.Sleep(time.Second)
+			r.do("POST", fmt.Sprintf(paths.stop, id), "")
+		}
+		got := canonical(t, a.Body)
+		status, whole := r.do("GET", fmt.Sprintf(paths.whole, id), "")
+		golden(t, name, strings.ReplaceAll(fmt.Sprintf("%s\n%d\n%s", got, status, whole), id, "ID"))
+	})
 }
 
 // golden compares what was written with a transcript.

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"tokenrelay/server"
 	"tokenrelay/session"
@@ -39,17 +38,8 @@ func TestGoldenResponses(t *testing.T) {
 		"responses-incomplete":   {told{deltas: []session.Delta{says("Hello"), costs(7, 2), ends("length")}}, `,"max_output_tokens":2`},
 		"responses-background":   {told{deltas: []session.Delta{says("Hello"), ends("stop")}}, inBackground},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			r := start(t, options{session: session.Options{Upstreams: test.upstream}})
-			a := r.ask("POST", "/v1/responses", response("mock/m", streamed+test.more))
-			id := a.Header.Get("X-Tokenrelay-Session")
-			if test.upstream.hangs {
-				time.Sleep(time.Second)
-				r.do("POST", "/v1/responses/resp_"+id+"/cancel", "")
-			}
-			got := canonical(t, a.Body)
-			status, whole := r.do("GET", "/v1/responses/resp_"+id, "")
-			golden(t, name, strings.ReplaceAll(fmt.Sprintf("%s\n%d\n%s", got, status, whole), id, "ID"))
+		goldenAnswer(t, name, test.upstream, response("mock/m", streamed+test.more), answerPaths{
+			create: "/v1/responses", stop: "/v1/responses/resp_%s/cancel", whole: "/v1/responses/resp_%s",
 		})
 	}
 }
