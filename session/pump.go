@@ -149,7 +149,7 @@ func (p *pump) run(ctx context.Context) {
 func (p *pump) turn(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
-		return ErrShutdown
+		return p.stand(ctx)
 	case c := <-p.s.commands:
 		p.obey(c)
 	case d, ok := <-p.wanted():
@@ -169,6 +169,17 @@ func (p *pump) turn(ctx context.Context) error {
 		p.open(ctx)
 	}
 	return err
+}
+
+// stand ends the pump in order: what the chunker holds and no commit has yet is
+// committed, so that only a crash costs the text that came after the last frame.
+func (p *pump) stand(ctx context.Context) error {
+	p.hold()
+	p.changed = p.check.Held != p.kept.check.Held
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	return ErrShutdown
 }
 
 // more takes one more command or delta if one is ready.

@@ -182,7 +182,7 @@ func pieces(text string, n int) (all []string) {
 }
 
 // A provider's answer cannot be read on from its middle: what came of it stays,
-// to the last byte that was received with a commit, and it ends as interrupted.
+// to the last byte that was received, and it ends as interrupted.
 func TestInterrupted(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -191,6 +191,7 @@ func TestInterrupted(t *testing.T) {
 	}{
 		{"nothing came", nil, "session|interrupted"},
 		{"text that the chunker held", []session.Delta{{Text: "one\ntw"}}, "session|one\n|tw|interrupted"},
+		{"held behind the last frame", []session.Delta{{Text: "one\n"}, {Kind: session.DeltaReasoning, Text: "a"}, {Kind: session.DeltaReasoning, Text: "b"}}, "session|one\n|reasoning|interrupted"},
 		{"held of both kinds", []session.Delta{{Text: "one"}, {Kind: session.DeltaReasoning, Text: "a\nb"}}, "session|one|reasoning|reasoning|interrupted"},
 		{"held of another kind", []session.Delta{{Text: "one\n"}, {Kind: session.DeltaReasoning, Text: "a\nb"}}, "session|one\n|reasoning|reasoning|interrupted"},
 		{"paused", []session.Delta{{Text: "one\ntw"}, {Kind: 99}, {Text: "o\nthree\n"}}, "session|one\n|paused|tw|interrupted"},
