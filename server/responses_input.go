@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -91,13 +90,17 @@ func (in *composition) addPrevious(ctx context.Context, previous string) error {
 	if !ok {
 		return errNoPrevious(previous)
 	}
-	given, err := in.s.opts.Manager.Given(ctx, in.who, id)
+	found, err := in.s.opts.Manager.Get(ctx, in.who, id)
 	switch {
 	case session.IsNone(err):
 		return errNoPrevious(previous)
-	case errors.Is(err, session.ErrNotEnded):
-		return &fieldError{&requestError{codeNotEnded, "the response has not come to its end"}, "previous_response_id"}
 	case err != nil:
+		return err
+	case !found.Status().State.Terminal():
+		return &fieldError{&requestError{codeNotEnded, "the response has not come to its end"}, "previous_response_id"}
+	}
+	given, err := in.s.opts.Manager.Given(ctx, in.who, id)
+	if err != nil {
 		return err
 	}
 	answered, err := in.answerOf(ctx, id)

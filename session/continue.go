@@ -44,7 +44,7 @@ func (m *Manager) continued(ctx context.Context, who Principal, id ID) (Spec, er
 		return Spec{}, ErrToolCall
 	}
 	spec := s.info.Spec
-	if spec.Source, err = m.given(ctx, id); err != nil {
+	if spec.Source, err = m.Given(ctx, who, id); err != nil {
 		return Spec{}, err
 	}
 	spec.Source.Text, spec.Continues = text, id

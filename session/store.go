@@ -156,8 +156,8 @@ type Cursor struct {
 // it is given, and what a caller does with its own is seen by nobody else.
 //
 // Records come without what their source was given (the Text, Prompt,
-// Messages and Parameters of a SourceSpec), which only a session's owner needs: Acquire
-// alone returns it.
+// Messages and Parameters of a SourceSpec), which few who ask need: only Acquire
+// and Given return it.
 //
 // A store that can be closed is closed by whoever opened it. Its methods then
 // return errors that wrap ErrStore, and so do those that are waiting: an
@@ -196,6 +196,10 @@ type Store interface {
 	// a *GoneError for one that was removed, and ErrNotFound again when its
 	// tombstone has been dropped.
 	Load(ctx context.Context, id ID) (Record, error)
+
+	// Given returns the session's SourceSpec with what the source was given.
+	// Errors are those of Load.
+	Given(ctx context.Context, id ID) (SourceSpec, error)
 
 	// Read returns frames past after: as many as size bytes hold, and at least
 	// one if there is one. A cursor past the last frame is an *AheadError;

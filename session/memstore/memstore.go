@@ -101,6 +101,19 @@ func (st *Store) Acquire(ctx context.Context, id session.ID) (session.Record, er
 	return s.record.Clone(), nil
 }
 
+func (st *Store) Given(ctx context.Context, id session.ID) (session.SourceSpec, error) {
+	if ctx.Err() != nil {
+		return session.SourceSpec{}, context.Cause(ctx)
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	s, err := st.get(id)
+	if err != nil {
+		return session.SourceSpec{}, err
+	}
+	return s.record.Clone().Info.Spec.Source, nil
+}
+
 func (st *Store) Append(ctx context.Context, batches []session.Batch) []error {
 	errs := make([]error, len(batches))
 	done := context.Cause(ctx)

@@ -129,6 +129,29 @@ func (st *Store) record(id session.ID) (session.Record, error) {
 	return v.record(v.state), nil
 }
 
+// Given returns what the session's source was given. See session.Store.
+func (st *Store) Given(ctx context.Context, id session.ID) (session.SourceSpec, error) {
+	if err := st.begin(ctx); err != nil {
+		return session.SourceSpec{}, err
+	}
+	defer st.calls.Done()
+	v, err := st.view(id)
+	if err != nil {
+		return session.SourceSpec{}, err
+	}
+	defer v.Close()
+	given, key := v.info.info.Spec.Source, appendIDKey(nil, prefixGiven, id)
+	if !v.SeekGE(key) || !bytes.Equal(v.Key(), key) {
+		err = cmp.Or(v.Error(), errCorrupt)
+	} else {
+		err = parseGiven(v.Value(), &given)
+	}
+	if err != nil {
+		return session.SourceSpec{}, fmt.Errorf("what the source of session %s… was given: %w", short(id), err)
+	}
+	return given, nil
+}
+
 // Read returns frames past after. See session.Store.
 func (st *Store) Read(ctx context.Context, id session.ID, after session.FrameID, size int) (session.Wire, error) {
 	if err := st.begin(ctx); err != nil {

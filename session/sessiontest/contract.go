@@ -74,6 +74,14 @@ func testNotShared(t *testing.T, st session.Store) {
 	want.Token++
 	same("what Acquire returned")
 
+	for range 2 { // the second after a change of what the first returned
+		given, err := st.Given(ctx, r.Info.ID)
+		if err != nil || !reflect.DeepEqual(given, want.Info.Spec.Source) {
+			t.Errorf("Given = %+v, %v; want %+v", given, err, want.Info.Spec.Source)
+		}
+		given.Messages[1], given.Parameters[1] = '9', '9'
+	}
+
 	changeable(&r)
 	b := batch(r, want.Token, 1, 2)
 	b.Checkpoint = r.Checkpoint
@@ -136,6 +144,7 @@ func testContext(t *testing.T, st session.Store) {
 	_, createErr := st.Create(ctx, other, Frames(0, 1), session.Alias{Name: "chat"})
 	_, acquireErr := st.Acquire(ctx, id)
 	_, loadErr := st.Load(ctx, id)
+	_, givenErr := st.Given(ctx, id)
 	_, readErr := st.Read(ctx, id, 0, 1)
 	_, listErr := st.List(ctx, "a", session.Cursor{}, 1)
 	_, bindErr := st.Bind(ctx, "a", "chat", id)
@@ -148,7 +157,7 @@ func testContext(t *testing.T, st session.Store) {
 		t.Fatalf("Records yields %v, want one error", yielded)
 	}
 	for name, err := range map[string]error{
-		"Create": createErr, "Acquire": acquireErr, "Load": loadErr, "Read": readErr, "List": listErr, "Bind": bindErr,
+		"Create": createErr, "Acquire": acquireErr, "Load": loadErr, "Given": givenErr, "Read": readErr, "List": listErr, "Bind": bindErr,
 		"Resolve": resolveErr, "Records": yielded[0], "Remove": st.Remove(ctx, id, session.Deleted),
 		"Append": st.Append(ctx, []session.Batch{batch(r, token, 1, 2)})[0],
 	} {
@@ -186,11 +195,12 @@ func TestTombstones(t *testing.T, most int, open func(t *testing.T, most int) se
 		removed = append(removed, r)
 		for j, r := range removed {
 			_, loadErr := st.Load(ctx, r.Info.ID)
+			_, givenErr := st.Given(ctx, r.Info.ID)
 			_, readErr := st.Read(ctx, r.Info.ID, 0, 1)
 			_, acquireErr := st.Acquire(ctx, r.Info.ID)
 			_, bindErr := st.Bind(ctx, "a", "chat", r.Info.ID)
 			for name, err := range map[string]error{
-				"Load": loadErr, "Read": readErr, "Acquire": acquireErr, "Bind": bindErr,
+				"Load": loadErr, "Given": givenErr, "Read": readErr, "Acquire": acquireErr, "Bind": bindErr,
 				"Append": appendOne(t, st, batch(r, token, 1, 2)), "Remove": st.Remove(ctx, r.Info.ID, session.Deleted),
 			} {
 				_, gone := errors.AsType[*session.GoneError](err)

@@ -53,6 +53,9 @@ func testEveryField(t *testing.T, open func() session.Store) {
 	if got, err := st.Load(t.Context(), r.Info.ID); err != nil || !reflect.DeepEqual(got, r.WithoutGiven()) {
 		t.Errorf("Load = %+v, %v; want %+v", got, err, r.WithoutGiven())
 	}
+	if given, err := st.Given(t.Context(), r.Info.ID); err != nil || !reflect.DeepEqual(given, r.Info.Spec.Source) {
+		t.Errorf("Given = %+v, %v; want %+v", given, err, r.Info.Spec.Source)
+	}
 	r.Token++
 	if got, err := st.Acquire(t.Context(), r.Info.ID); err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("Acquire = %+v, %v; want %+v", got, err, r)
@@ -270,8 +273,9 @@ func testReopenRemoved(t *testing.T, open func() session.Store) {
 	st = open()
 	for i, r := range removed {
 		_, loadErr := st.Load(t.Context(), r.Info.ID)
+		_, givenErr := st.Given(t.Context(), r.Info.ID)
 		_, readErr := st.Read(t.Context(), r.Info.ID, 0, 1)
-		for name, err := range map[string]error{"Load": loadErr, "Read": readErr} {
+		for name, err := range map[string]error{"Load": loadErr, "Given": givenErr, "Read": readErr} {
 			gone, ok := errors.AsType[*session.GoneError](err)
 			if !ok || gone.Reason != reasons[i] || gone.Principal != "a" {
 				t.Errorf("%s of a removed session = %v, want gone: %s", name, err, reasons[i])

@@ -123,8 +123,11 @@ func testCreate(t *testing.T, st session.Store) {
 	if err != nil || !reflect.DeepEqual(got, r.WithoutGiven()) {
 		t.Errorf("Load = %+v, %v; want %+v", got, err, r.WithoutGiven())
 	}
+	if given, err := st.Given(t.Context(), r.Info.ID); err != nil || !reflect.DeepEqual(given, r.Info.Spec.Source) {
+		t.Errorf("Given = %+v, %v; want %+v", given, err, r.Info.Spec.Source)
+	}
 	taken, err := st.Acquire(t.Context(), r.Info.ID)
-	r.Token++
+	r.Token++ // by Acquire alone
 	if err != nil || !reflect.DeepEqual(taken, r) {
 		t.Errorf("Acquire = %+v, %v; want %+v", taken, err, r)
 	}
@@ -151,6 +154,9 @@ func testCreate(t *testing.T, st session.Store) {
 	}
 	if _, err := st.Load(t.Context(), session.NewID()); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("Load of no session = %v, want ErrNotFound", err)
+	}
+	if _, err := st.Given(t.Context(), session.NewID()); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("Given of no session = %v, want ErrNotFound", err)
 	}
 	if _, err := st.Read(t.Context(), session.NewID(), 0, 1); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("Read of no session = %v, want ErrNotFound", err)
@@ -464,10 +470,11 @@ func testRemove(t *testing.T, st session.Store) {
 		t.Fatal(err)
 	}
 	_, loadErr := st.Load(t.Context(), id)
+	_, givenErr := st.Given(t.Context(), id)
 	_, readErr := st.Read(t.Context(), id, 0, 1)
 	_, acquireErr := st.Acquire(t.Context(), id)
 	for name, err := range map[string]error{
-		"Load": loadErr, "Read": readErr, "Acquire": acquireErr,
+		"Load": loadErr, "Given": givenErr, "Read": readErr, "Acquire": acquireErr,
 		"Append": appendOne(t, st, batch(r, token, 1, 2)),
 		"Remove": st.Remove(t.Context(), id, session.Deleted),
 	} {
