@@ -81,6 +81,15 @@ export interface TerminalEvent extends Numbered {
   readonly data: unknown;
 }
 
+/**
+ * What a provider sent that no other event carries, in sessions of clients that
+ * speak its protocol. It need not be looked at: it is no part of the text.
+ */
+export interface ProviderEvent extends Numbered {
+  readonly type: 'provider';
+  readonly data: unknown;
+}
+
 /** An event under a name of the producer's own. */
 export interface PushedEvent extends Numbered {
   readonly type: 'custom';
@@ -88,7 +97,7 @@ export interface PushedEvent extends Numbered {
   readonly data: unknown;
 }
 
-export type StreamEvent = TextEvent | SessionEvent | ToolCallEvent | PauseEvent | SeamEvent | TerminalEvent | PushedEvent;
+export type StreamEvent = TextEvent | SessionEvent | ToolCallEvent | PauseEvent | SeamEvent | ProviderEvent | TerminalEvent | PushedEvent;
 
 /** Reports an answer that is no event stream, or an event that is not of the protocol. */
 export class ProtocolError extends Error {
@@ -122,6 +131,7 @@ export function decode(raw: ServerSentEvent): StreamEvent | undefined {
     case 'session':
       return { type: 'session', id, session: fields as SessionInfo };
     case 'tool_call':
+    case 'provider':
       return { type: raw.name, id, data };
     case 'paused':
     case 'resumed':

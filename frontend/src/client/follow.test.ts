@@ -70,7 +70,8 @@ describe('Follow', () => {
           'event: seam\nid: 7\ndata: 1\n\n' +
           'event: mine\nid: 8\ndata: [1]\n\n' +
           'event: message\nid: 9\ndata: {"a":1}\n\n' +
-          'event: failed\nid: 10\ndata: {"reason":"upstream","error":{"code":"cut","message":"it broke"}}\n\n',
+          'event: provider\nid: 10\ndata: {"protocol":"chat","fields":{}}\n\n' +
+          'event: failed\nid: 11\ndata: {"reason":"upstream","error":{"code":"cut","message":"it broke"}}\n\n',
       ),
     );
     const r = run(request);
@@ -85,6 +86,7 @@ describe('Follow', () => {
       { type: 'seam', by: '', offset: 0 },
       { type: 'custom', name: 'mine', data: [1] },
       { type: 'custom', name: 'message', data: { a: 1 } },
+      { type: 'provider', id: 10, data: { protocol: 'chat', fields: {} } },
       { type: 'end', outcome: 'failed', reason: 'upstream', error: { code: 'cut', message: 'it broke' }, usage: undefined },
     ]);
   });

@@ -4,14 +4,17 @@
  */
 
 import { ProblemError } from './client.ts';
-import { decode, ProtocolError, type StreamEvent, type TerminalEvent } from './event.ts';
+import { ProtocolError, type StreamEvent, type TerminalEvent } from './event.ts';
+import { BrokenLineError, Line, type Request } from './line.ts';
 import { DEFAULT_MAX_RETRY, jittered } from './retry.ts';
-import { EventTooLargeError, Parser, type ServerSentEvent } from './sse.ts';
+import { EventTooLargeError } from './sse.ts';
+
+export { BrokenLineError, type Request } from './line.ts';
 
 export interface FollowOptions {
   /** The last id that the caller has: reading begins after it. 0, the default, is the start. */
   readonly after?: number;
-  /** Events a second for this reader alone; 0 or absent, as they come. */
+  /** Events a second for this reader alone; 0 or absent, as they come. See setPace. */
   readonly pace?: number;
   /** Ends the reading, as close does. */
   readonly signal?: AbortSignal;
@@ -34,9 +37,9 @@ export interface FollowOptions {
 
   /** With it, reading begins by itself, after the call, and events arrive here; without, by iteration. */
   readonly onEvent?: (event: StreamEvent) => void;
-  /** With onEvent: called once, last. */
+  /** With onEvent: called at the end; and again at the next, if seek has gone on after it. */
   readonly onEnd?: (end: End) => void;
-  /** What becomes of the line. */
+  /** What becomes of the line. What pause, resume, seek and setPace do to it is told by the next `connecting` alone. */
   readonly onStatus?: (status: Status) => void;
   /** Bytes have come, if only a keep-alive. */
   readonly onActivity?: () => void;
@@ -83,11 +86,6 @@ export type End =
   | { readonly type: 'closed' }
   | { readonly type: 'error'; readonly error: unknown };
 
-/** A response body that ended before the session did. */
-export class BrokenLineError extends Error {
-  override readonly name = 'BrokenLineError';
-}
-
 /** The line was dropped by Follow.cut. */
 export class CutError extends Error {
   override readonly name = 'CutError';
@@ -118,13 +116,24 @@ const GAP_TRIES = 3;
 const SUSPECT_OPEN = 20_000;
 const SUSPECT_REQUEST = 2_000;
 
-/** What Follow needs of fetch; the client adds base and headers. */
-export type Request = (url: string, init: RequestInit & { headers: Record<string, string> }) => Promise<Response>;
+/** A line that was lost, and the counters then. */
+interface Loss {
+  readonly cut: number;
+  readonly at: number;
+  readonly missing: number;
+  readonly repeated: number;
+}
 
 /**
- * A Follow reads once: iterate it, or give onEvent. It ends with the session's
- * terminal event, with close, or with an error that another try would not mend.
- * By iteration that error is thrown.
+ * A Follow is a cursor that is read: iterate it, or give onEvent. Reading ends
+ * with the session's terminal event, with close, or with an error that another
+ * try would not mend; by iteration that error is thrown. After any end but close,
+ * seek reads on from elsewhere: with onEvent by itself, else by another iteration.
+ *
+ * All methods may be called at any time, also from within the callbacks. What has
+ * not been delivered when cut, pause, seek, setPace or close returns never is. (By iteration
+ * an event may then be on its way to the loop's body: its id is not `cursor` if
+ * seek has come in between.) What a callback throws ends the reading with that error.
  */
 export class Follow implements AsyncIterable<StreamEvent> {
   readonly #request: Request;
@@ -132,15 +141,22 @@ export class Follow implements AsyncIterable<StreamEvent> {
   readonly #options: FollowOptions;
   readonly #random: () => number;
 
-  #delivered: number;
-  #started = false;
+  #cursor: number;
+  #pace: number;
+  #paused = false;
   #closed = false;
-  #end: End = { type: 'closed' };
-  #line: AbortController | undefined;
-  #thrown: { readonly error: unknown } | undefined; // by a callback of the caller
-  #wakeUp: (() => void) | undefined;
-  #open = false; // whether the line's answer has come
-  #heard = 0; // when anything last came over the line; by the clock, which goes on while a machine sleeps
+  #end: End | undefined;
+  #reading = false; // whether anybody takes the events
+
+  #line: Line | undefined; // what another one brings is not looked at
+  #rouse: (() => void) | undefined; // ends the wait between two lines
+
+  // What has happened since the line was last asked for by the caller.
+  #fruitless = 0; // lines in a row that did not move the cursor
+  #gaps = 0; // of them, those that ended with the same gap
+  #lost: Loss | undefined;
+
+  #patient = false; // the server has asked to wait since the last event
   #hurry = false; // no wait before the next try
   #retry = DEFAULT_RETRY;
   #counters = { connections: 0, delivered: 0, missing: 0, repeated: 0 };
@@ -150,34 +166,75 @@ export class Follow implements AsyncIterable<StreamEvent> {
     this.#id = id;
     this.#options = options;
     this.#random = options.random ?? Math.random;
-    this.#delivered = options.after ?? 0;
-    if (options.signal?.aborted) this.#closed = true;
-    else options.signal?.addEventListener('abort', this.#onAbort);
-    // Not before the caller holds this Follow: its callbacks may want it.
-    const { onEvent } = options;
-    if (onEvent !== undefined) queueMicrotask(() => void this.#drain(onEvent));
+    this.#cursor = place(options.after ?? 0);
+    this.#pace = options.pace ?? 0;
+    this.#listen();
+    this.#start();
   }
 
-  /** The last id delivered. */
+  /** The last id delivered, or what was sought since: the next event is the one after it. */
   get cursor(): number {
-    return this.#delivered;
+    return this.#cursor;
+  }
+
+  get paused(): boolean {
+    return this.#paused;
   }
 
   get counters(): Counters {
     return { ...this.#counters };
   }
 
-  /** Ends the reading: nothing is delivered after it. The session goes on. */
+  /**
+   * Lets go of the line and asks for nothing until resume. The session goes on. A loss that was not
+   * made good yet is forgotten. An end that has been reached stays one.
+   */
+  pause(): void {
+    if (this.#closed || this.#paused) return;
+    this.#paused = true;
+    this.#forget();
+    this.#letGo();
+  }
+
+  /** Goes on after the cursor, unless that is an end. */
+  resume(): void {
+    if (this.#closed || !this.#paused) return;
+    this.#paused = false;
+    this.#rouse?.();
+  }
+
+  /**
+   * Goes on after this id, at once or, while paused, at resume. It is no loss of the line, and one that
+   * was not made good yet is forgotten. An id past the session's last is an error of the server's, 416.
+   * Throws RangeError if it is no id.
+   */
+  seek(after: number): void {
+    place(after);
+    if (this.#closed) return;
+    this.#cursor = after;
+    this.#end = undefined;
+    this.#forget();
+    this.#letGo();
+    this.#listen();
+    this.#start();
+  }
+
+  /** Events a second from now on; 0, as they come. An open line is asked for anew if that differs; it is no loss. */
+  setPace(pace: number): void {
+    if (pace === this.#pace) return;
+    this.#pace = pace;
+    if (this.#line?.dropped === false) this.#letGo(); // a lost one is asked for anew in its own time
+  }
+
+  /** Ends the reading for good: nothing is delivered after it. The session goes on. */
   close(): void {
-    this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#closed = true;
-    this.#line?.abort();
-    this.#wakeUp?.();
+    this.#finish(this.#end ?? { type: 'closed' });
   }
 
   /** Drops the line, as a broken network would. */
   cut(): void {
-    this.#line?.abort(new CutError('the line was cut'));
+    this.#line?.drop(new CutError('the line was cut'));
   }
 
   /**
@@ -185,196 +242,163 @@ export class Follow implements AsyncIterable<StreamEvent> {
    * tries ends, and a line that has been silent for suspiciously long is asked for anew.
    */
   wake(): void {
-    if (this.#wakeUp !== undefined) {
-      this.#wakeUp();
-      return;
+    const line = this.#line;
+    if (line === undefined) this.#rouse?.();
+    else if (!line.dropped && line.silence > (line.opened ? SUSPECT_OPEN : SUSPECT_REQUEST)) {
+      this.#hurry = true;
+      line.drop(new BrokenLineError(`nothing came for ${line.silence} ms`));
     }
-    const silence = Date.now() - this.#heard;
-    if (this.#line === undefined || this.#line.signal.aborted || silence <= (this.#open ? SUSPECT_OPEN : SUSPECT_REQUEST)) return;
-    this.#hurry = true;
-    this.#line.abort(new BrokenLineError(`nothing came for ${silence} ms`));
   }
 
-  readonly #onAbort = (): void => this.close();
+  async *[Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined> {
+    if (this.#reading || this.#options.onEvent !== undefined) throw new Error('a Follow is read by one at a time');
+    this.#reading = true;
+    try {
+      for (;;) {
+        await this.#more();
+        const event = this.#take();
+        if (event !== undefined) yield event;
+        else if (this.#end !== undefined) break;
+      }
+      if (this.#end.type === 'error') throw this.#end.error;
+    } finally {
+      this.#reading = false;
+      if (this.#end === undefined) this.close(); // the loop was left
+    }
+  }
 
-  [Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined> {
-    return this.#events();
+  /** Not before the caller holds this Follow: its callbacks may want it. */
+  #start(): void {
+    const { onEvent } = this.#options;
+    if (onEvent === undefined || this.#reading) return;
+    this.#reading = true;
+    queueMicrotask(() => void this.#drain(onEvent));
   }
 
   async #drain(onEvent: (event: StreamEvent) => void): Promise<void> {
-    try {
-      for await (const event of this.#events()) onEvent(event);
-    } catch (error) {
-      this.#end = { type: 'error', error };
+    for (;;) {
+      await this.#more();
+      const event = this.#take();
+      if (event !== undefined) this.#call(() => onEvent(event));
+      else if (this.#end !== undefined) break;
     }
+    this.#reading = false;
     this.#options.onEnd?.(this.#end);
   }
 
-  async *#events(): AsyncGenerator<StreamEvent, void, undefined> {
-    if (this.#started) throw new Error('a Follow can be read once');
-    this.#started = true;
-
-    let fruitless = 0; // lines in a row that did not move the cursor
-    let gaps = 0; // of them, those that ended with the same gap
-    let lost: { cut: number; at: number; missing: number; repeated: number } | undefined;
-    try {
-      while (!this.#closed) {
-        const line = new AbortController();
-        this.#line = line;
-        this.#open = this.#hurry = false;
-        this.#heard = Date.now();
-        this.#counters.connections++;
-        this.#status({ type: 'connecting', after: this.#delivered, attempt: fruitless });
-        const start = this.#delivered;
-        let patient = false; // the server has asked to wait since the last event
-        let cause: unknown;
-        try {
-          const response = await this.#ask(line);
-          if (response === undefined) {
-            this.#end = { type: 'nothing-more' };
-            return;
-          }
-          this.#open = true;
-          if (!this.#closed) this.#status({ type: 'open', after: this.#delivered });
-          const onRetry = (milliseconds: number): void => {
-            this.#retry = milliseconds;
-            patient = true;
-          };
-          for await (const event of this.#read(response, line, onRetry)) {
-            if (lost !== undefined) {
-              this.#status({
-                type: 'back',
-                cut: lost.cut,
-                back: event.id,
-                duration: now() - lost.at,
-                missing: this.#counters.missing - lost.missing,
-                repeated: this.#counters.repeated - lost.repeated,
-              });
-              lost = undefined;
-            }
-            patient = false;
-            this.#delivered = event.id;
-            this.#counters.delivered++;
-            if (event.type === 'end') {
-              this.#end = { type: 'terminal', event };
-              line.abort(); // before the caller has it: a done reader holds no line
-              yield event;
-              return;
-            }
-            yield event;
-            line.signal.throwIfAborted(); // cut or closed, while the caller had the event
-          }
-        } catch (error) {
-          cause = error;
-        } finally {
-          line.abort();
-        }
-        if (this.#thrown !== undefined) throw this.#thrown.error;
-        if (this.#closed) return;
-
-        const after = this.#options.cursor?.(cause) ?? this.#delivered;
-        const fruitful = after > start;
-        if (fruitful) fruitless = gaps = 0;
-        if (cause instanceof GapError && ++gaps >= GAP_TRIES) throw cause;
-        if (isFinal(cause)) throw cause;
-
-        const missing = this.#counters.missing - (cause instanceof GapError ? cause.got - cause.expected : 0);
-        this.#delivered = after;
-        lost ??= { cut: after, at: now(), missing, repeated: this.#counters.repeated };
-        const quick = fruitful && !patient && !(cause instanceof GapError);
-        if (!fruitful && fruitless + 1 >= (this.#options.maxAttempts ?? Infinity)) throw cause;
-        const wait = this.#hurry ? 0 : this.#wait(quick ? undefined : fruitless, cause);
-        if (!fruitful) fruitless++;
-        this.#status({ type: 'lost', after, wait, cause });
-        if (!this.#closed) await this.#sleep(wait);
-      }
-    } finally {
-      this.close();
+  /** Waits until an event is due or the reading has ended, which may be otherwise again when its caller goes on. */
+  async #more(): Promise<void> {
+    while (this.#due() === undefined && this.#end === undefined) {
+      if (this.#paused) await this.#rest();
+      else await this.#advance();
     }
   }
 
-  /** The response if it is a stream, undefined if there is nothing more. */
-  async #ask(line: AbortController): Promise<Response | undefined> {
-    const after = this.#delivered;
-    const query = new URLSearchParams();
-    const headers: Record<string, string> = { Accept: 'text/event-stream' };
-    if (after > 0) headers['Last-Event-ID'] = String(after);
-    else query.set('after', '0');
-    if (this.#options.pace) query.set('pace', String(this.#options.pace));
-    const search = query.toString();
-    const url = `/v1/sessions/${encodeURIComponent(this.#id)}/events${search === '' ? '' : `?${search}`}`;
-
-    const response = await this.#watch(line, this.#request(url, { headers, cache: 'no-store', signal: line.signal }));
-    this.#hear();
-    if (response.status === 204) return undefined;
-    if (response.status !== 200) throw await this.#watch(line, ProblemError.from(response));
-    const type = response.headers.get('content-type') ?? '';
-    if (!/^text\/event-stream\s*(;|$)/i.test(type)) {
-      throw new ProtocolError(`the answer is ${type === '' ? 'of no type' : type}, not an event stream`);
-    }
-    return response;
-  }
-
-  /** Events past the cursor; it ends by throwing, unless its caller leaves. */
-  async *#read(response: Response, line: AbortController, onRetry: (milliseconds: number) => void): AsyncGenerator<StreamEvent, never, undefined> {
-    if (response.body === null) throw new BrokenLineError('the answer has no body');
-    const reader = response.body.getReader();
-    // Frees a read that waits, whether or not fetch itself heeds the signal.
-    line.signal.addEventListener('abort', () => void reader.cancel().catch(() => {}), { once: true });
-    const pending: (ServerSentEvent | number)[] = []; // a number is a retry, in its place among the events
-    const parser = new Parser({ event: (event) => pending.push(event), retry: (milliseconds) => pending.push(milliseconds) });
-    for (;;) {
-      const { done, value } = await this.#watch(line, reader.read());
-      line.signal.throwIfAborted();
-      if (done) throw new BrokenLineError('the line ended before the session did');
-      this.#hear();
-      let failure: unknown;
-      try {
-        parser.push(value);
-      } catch (error) {
-        failure = error; // after the whole events before it
-      }
-      for (const raw of pending.splice(0)) {
-        if (typeof raw === 'number') {
-          onRetry(raw);
-          continue;
-        }
-        const event = decode(raw);
-        if (event !== undefined && this.#isNext(event.id)) yield event;
-      }
-      if (failure !== undefined) throw failure;
-    }
-  }
-
-  #isNext(id: number): boolean {
-    const expected = this.#delivered + 1;
-    if (id === expected) return true;
-    if (id < expected) {
-      this.#counters.repeated++;
-      return false;
-    }
-    this.#counters.missing += id - expected;
-    this.#status({ type: 'gap', expected, got: id });
-    throw new GapError(expected, id);
-  }
-
-  /** Settles as promise does, or rejects and drops the line when that takes too long. */
-  async #watch<T>(line: AbortController, promise: Promise<T>): Promise<T> {
-    const idle = this.#options.idleTimeout ?? DEFAULT_IDLE_TIMEOUT;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    let onAbort: (() => void) | undefined;
-    try {
-      return await new Promise<T>((resolve, reject) => {
-        promise.then(resolve, reject); // always, or its failure after an abort is nobody's
-        onAbort = (): void => reject(line.signal.reason);
-        if (line.signal.aborted) return onAbort();
-        line.signal.addEventListener('abort', onAbort, { once: true });
-        timer = setTimeout(() => line.abort(new BrokenLineError(`nothing came for ${idle} ms`)), idle);
+  /** The event due, and with it the cursor moves; undefined if there is none now. */
+  #take(): StreamEvent | undefined {
+    if (this.#due() !== undefined && this.#lost !== undefined) {
+      const { cut, at, missing, repeated } = this.#lost;
+      this.#lost = undefined;
+      this.#status({
+        type: 'back',
+        cut,
+        back: this.#cursor + 1,
+        duration: now() - at,
+        missing: this.#counters.missing - missing,
+        repeated: this.#counters.repeated - repeated,
       });
-    } finally {
-      clearTimeout(timer);
-      if (onAbort !== undefined) line.signal.removeEventListener('abort', onAbort);
     }
+    const event = this.#due(); // the callback may have gone elsewhere
+    if (event === undefined) return undefined;
+    this.#line?.items.shift();
+    this.#cursor = event.id;
+    this.#patient = false;
+    this.#counters.delivered++;
+    if (event.type === 'end') this.#finish({ type: 'terminal', event }); // before the caller has it: a done reader holds no line
+    return event;
+  }
+
+  /** The next event if it has come. What stands before it on the line is dropped, and so is the line if it left out some. */
+  #due(): StreamEvent | undefined {
+    const line = this.#line;
+    for (;;) {
+      const item = line?.items[0];
+      if (line === undefined || item === undefined) return undefined;
+      const expected = this.#cursor + 1;
+      if (typeof item === 'number') {
+        this.#retry = item;
+        this.#patient = true;
+      } else if (item.id === expected) {
+        return item;
+      } else if (item.id < expected) {
+        this.#counters.repeated++;
+      } else {
+        this.#counters.missing += item.id - expected;
+        line.drop(new GapError(expected, item.id));
+        this.#status({ type: 'gap', expected, got: item.id });
+        return undefined;
+      }
+      line.items.shift();
+    }
+  }
+
+  /** Gets a line, opens it or waits for what it brings, whichever is next. */
+  async #advance(): Promise<void> {
+    const line = this.#line ?? this.#connect();
+    try {
+      if (line.opened) {
+        await line.read();
+      } else {
+        const more = await line.open();
+        if (this.#line !== line) return;
+        if (more) this.#status({ type: 'open', after: this.#cursor });
+        else this.#finish({ type: 'nothing-more' });
+      }
+    } catch (error) {
+      if (this.#line === line) await this.#lose(line, error);
+    }
+  }
+
+  #connect(): Line {
+    const line = new Line(this.#request, {
+      id: this.#id,
+      after: this.#cursor,
+      pace: this.#pace,
+      idleTimeout: this.#options.idleTimeout ?? DEFAULT_IDLE_TIMEOUT,
+      onActivity: () => this.#call(() => this.#options.onActivity?.()),
+    });
+    this.#line = line;
+    this.#patient = this.#hurry = false;
+    this.#counters.connections++;
+    this.#status({ type: 'connecting', after: this.#cursor, attempt: this.#fruitless });
+    return line;
+  }
+
+  /** Decides what follows the loss of a line: the end, or a wait. */
+  async #lose(line: Line, cause: unknown): Promise<void> {
+    line.drop();
+    let after = this.#cursor;
+    this.#call(() => (after = this.#options.cursor?.(cause) ?? after));
+    if (this.#line !== line) return; // the callback has gone elsewhere
+
+    const fruitful = after > line.after;
+    if (fruitful) this.#fruitless = this.#gaps = 0;
+    if (cause instanceof GapError) this.#gaps++;
+    if (this.#gaps >= GAP_TRIES || isFinal(cause) || (!fruitful && this.#fruitless + 1 >= (this.#options.maxAttempts ?? Infinity))) {
+      this.#finish({ type: 'error', error: cause });
+      return;
+    }
+
+    this.#cursor = after;
+    const missing = this.#counters.missing - (cause instanceof GapError ? cause.got - cause.expected : 0);
+    this.#lost ??= { cut: after, at: now(), missing, repeated: this.#counters.repeated };
+    const quick = fruitful && !this.#patient && !(cause instanceof GapError);
+    const wait = this.#hurry ? 0 : this.#wait(quick ? undefined : this.#fruitless, cause);
+    if (!fruitful) this.#fruitless++;
+    this.#status({ type: 'lost', after, wait, cause });
+    if (this.#line !== line) return;
+    this.#line = undefined;
+    await this.#rest(wait);
   }
 
   /** Milliseconds to the next try. */
@@ -385,35 +409,63 @@ export class Follow implements AsyncIterable<StreamEvent> {
     return jittered(fruitless === undefined ? quick : Math.min(longest, least * 2 ** fruitless), cause, this.#random);
   }
 
-  #hear(): void {
-    this.#heard = Date.now();
-    this.#call(() => this.#options.onActivity?.());
-  }
-
-  #sleep(milliseconds: number): Promise<void> {
+  /** Resolves when roused, or after the milliseconds if any are given. */
+  #rest(milliseconds?: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#wakeUp?.(), milliseconds);
-      this.#wakeUp = () => {
+      const rouse = (): void => {
         clearTimeout(timer);
-        this.#wakeUp = undefined;
+        this.#rouse = undefined;
         resolve();
       };
+      const timer = milliseconds === undefined ? undefined : setTimeout(rouse, milliseconds);
+      this.#rouse = rouse;
     });
   }
+
+  /** Leaves line and wait; what comes next is decided anew. */
+  #letGo(): void {
+    const line = this.#line;
+    this.#line = undefined;
+    line?.drop();
+    this.#rouse?.();
+  }
+
+  #forget(): void {
+    this.#fruitless = this.#gaps = 0;
+    this.#lost = undefined;
+  }
+
+  #finish(end: End): void {
+    this.#end = end;
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#letGo();
+  }
+
+  #listen(): void {
+    const { signal } = this.#options;
+    if (signal?.aborted) this.close();
+    else signal?.addEventListener('abort', this.#onAbort);
+  }
+
+  readonly #onAbort = (): void => this.close();
 
   #status(status: Status): void {
     this.#call(() => this.#options.onStatus?.(status));
   }
 
-  /** What a callback throws ends the reading, and is not the line's failure. */
   #call(callback: () => void): void {
     try {
       callback();
     } catch (error) {
-      this.#thrown = { error };
-      throw error;
+      this.#finish({ type: 'error', error });
     }
   }
+}
+
+/** The cursor, if it can be one. */
+function place(after: number): number {
+  if (!Number.isSafeInteger(after) || after < 0) throw new RangeError(`a cursor is 0 or an event's id, not ${after}`);
+  return after;
 }
 
 /** Whether asking again would give the same. */

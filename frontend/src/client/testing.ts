@@ -1,6 +1,6 @@
 /** A server of one session, in memory, for the tests of this library and of the page. */
 
-import type { Request } from './follow.ts';
+import type { Request } from './line.ts';
 
 export interface Line {
   /** The cursor that the request named. */
