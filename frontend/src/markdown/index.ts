@@ -1,0 +1,1 @@
+export { MdStream } from './stream.ts';
