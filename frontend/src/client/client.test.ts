@@ -53,6 +53,8 @@ describe('Client', () => {
     { name: 'list, all as the server has it', run: (c) => c.list(), want: { method: 'GET', url: 'http://relay.test/v1/sessions' } },
     { name: 'state', run: (c) => c.state('a/b'), want: { method: 'GET', url: 'http://relay.test/v1/sessions/a%2Fb' } },
     { name: 'text', run: (c) => c.text('s1'), want: { method: 'GET', url: 'http://relay.test/v1/sessions/s1/text' } },
+    { name: 'source', run: (c) => c.source('s1'), want: { method: 'GET', url: 'http://relay.test/v1/sessions/s1/source' } },
+    { name: 'cursors', run: (c) => c.cursors('s1', 57), want: { method: 'GET', url: 'http://relay.test/v1/sessions/s1/cursors?after=57' } },
     {
       name: 'append',
       run: (c) => c.append('s1', { text: 'x', producer: 'p', seq: 1 }),
@@ -75,6 +77,21 @@ describe('Client', () => {
       expect(calls[0]).toMatchObject(want);
     });
   }
+
+  test('what a source was given can be given again, whatever it holds', async () => {
+    const given = {
+      type: 'upstream',
+      model: 'm',
+      messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'data:,' } }], name: 'a' }, { type: 'function_call_output', output: 'x' }],
+      parameters: { temperature: 0 },
+      later: 1,
+    };
+    const { client, calls } = fake(json(given));
+    const source = await client.source('s1');
+    expect(source).toEqual(given);
+    await client.create({ source });
+    expect(calls[1]!.body).toEqual({ source: given });
+  });
 
   test('models', async () => {
     expect(await fake(json({ object: 'list', data: [{ id: 'demo' }] })).client.models()).toEqual([{ id: 'demo' }]);

@@ -30,8 +30,32 @@ export type Source =
       readonly parameters?: Readonly<Record<string, unknown>>;
     };
 
+/** A message of a question that need not be this library's: an image, a call of a tool, its result. */
+export interface MessageGiven {
+  readonly role?: string;
+  /** A string, or a list of parts. */
+  readonly content?: unknown;
+  readonly [more: string]: unknown;
+}
+
+/** What the source of a session was given, whoever created it and however; to create with it asks the same again. */
+export type SourceGiven =
+  | { readonly type: 'text'; readonly text: string }
+  /** A seed past 2^53 has lost digits; without it another text is made. */
+  | { readonly type: 'generate'; readonly prompt: string; readonly seed?: number; readonly length?: number }
+  | { readonly type: 'push' }
+  | {
+      readonly type: 'upstream';
+      readonly model: string;
+      /** Whose form the messages and parameters have, such as "responses"; absent for that of Source. */
+      readonly dialect?: string;
+      readonly messages: readonly MessageGiven[];
+      readonly parameters?: Readonly<Record<string, unknown>>;
+      readonly [more: string]: unknown;
+    };
+
 export interface CreateRequest {
-  readonly source: Source;
+  readonly source: Source | SourceGiven;
   readonly unit?: Unit;
   readonly encoding?: string;
   /** Events a second at the source; absent means as fast as it comes. */
@@ -42,6 +66,26 @@ export interface CreateRequest {
   readonly on_pause?: OnPause;
   readonly retain?: string;
   readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/**
+ * One place in a session, as the cursors of other protocols. One that cannot
+ * show the session is absent.
+ */
+export interface Cursors {
+  /** The native cursor that was asked about. */
+  readonly after: number;
+  readonly responses?: EventCursor;
+  readonly chat_completions?: EventCursor;
+  readonly ui_messages?: { readonly id: string; readonly startIndex: number };
+  readonly [more: string]: unknown;
+}
+
+export interface EventCursor {
+  /** The session's name in that protocol, such as "resp_…". */
+  readonly id: string;
+  /** The last event had; absent before the first. */
+  readonly starting_after?: number;
 }
 
 /** What the server says of a session; it may say more than is named here. */
@@ -224,11 +268,21 @@ export class Client {
     return (await this.#call('GET', path(id, 'text'), options)).text();
   }
 
+  /** What its source was given: the whole question. */
+  async source(id: string, options: CallOptions = {}): Promise<SourceGiven> {
+    return this.#json('GET', path(id, 'source'), options);
+  }
+
+  /** The place behind the event with the id `after`, in the terms of other protocols. */
+  async cursors(id: string, after: number, options: CallOptions = {}): Promise<Cursors> {
+    return this.#json('GET', `${path(id, 'cursors')}?after=${after}`, options);
+  }
+
   async append(id: string, what: Append, options: CallOptions = {}): Promise<void> {
     await this.#done('POST', path(id, 'append'), { ...options, body: what });
   }
 
-  /** Pauses the session for everybody; one reader pauses by leaving (Follow.close). */
+  /** Pauses the session for everybody; one reader pauses by itself, with Follow.pause. */
   async pause(id: string, options: CallOptions = {}): Promise<void> {
     await this.#done('POST', path(id, 'pause'), options);
   }
