@@ -13,6 +13,12 @@ var (
 
 func DecodeStrict(data []byte, v any) error { return decodeStrict(data, v, "") }
 
+// DecodeSource reads the source of a create.
+func DecodeSource(data []byte) (session.SourceSpec, error) { return decodeSource(data) }
+
+// ShowSource is what is answered of a source.
+func ShowSource(given session.SourceSpec) []byte { return appendSource(nil, given) }
+
 // Codes of broken answers that say what the client is to do.
 const (
 	CodeRefused = string(codeRefused)

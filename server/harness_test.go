@@ -23,10 +23,11 @@ import (
 // A relay is a whole server over net.Pipe, so that a synctest bubble holds
 // client, server and clock.
 type relay struct {
-	t      testing.TB
-	conns  chan net.Conn
-	closed chan struct{}
-	stop   func() // ends the server as a signal would; waits
+	t       testing.TB
+	manager *session.Manager
+	conns   chan net.Conn
+	closed  chan struct{}
+	stop    func() // ends the server as a signal would; waits
 }
 
 type options struct {
@@ -52,7 +53,7 @@ func start(t testing.TB, o options) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{t: t, conns: make(chan net.Conn), closed: make(chan struct{})}
+	r := &relay{t: t, manager: manager, conns: make(chan net.Conn), closed: make(chan struct{})}
 	running, stopManager := context.WithCancel(context.Background())
 	serving, stopServer := context.WithCancel(context.Background())
 	var all sync.WaitGroup

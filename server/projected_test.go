@@ -142,6 +142,9 @@ func TestLaterProjection(t *testing.T) {
 		if status, body := w.do("GET", "/v1/sessions/"+id+"/text", ""); status != http.StatusOK || body != "abc" {
 			t.Errorf("natively = %d %s, want abc", status, body)
 		}
+		if status, body := w.do("GET", "/v1/sessions/"+id+"/cursors?after=2", ""); status != http.StatusOK || body != `{"after":2}`+"\n" {
+			t.Errorf("cursors = %d %s, want none of other protocols", status, body)
+		}
 		requests := [][3]string{
 			{"GET", "/v1/responses/" + id}, {"POST", "/v1/responses/" + id + "/cancel"}, {"GET", "/v1/chat/completions/" + id},
 			{"GET", uiStream(id) + "?startIndex=0"}, {"GET", uiStream(id) + "?startIndex=-2"}, {"GET", uiStream("c")},

@@ -311,9 +311,15 @@ func (s *Server) toEnd(ctx context.Context, at *session.Seat, found *session.Ses
 	}
 }
 
-// read gives p all frames that there are of a session, and makes no events of
-// them. What it returns holds its room until close.
+// read is readUpTo of all frames that there are.
 func (s *Server) read(ctx context.Context, at *session.Seat, found *session.Session, p projection) (*projector, error) {
+	return s.readUpTo(ctx, at, found, p, found.Status().Last)
+}
+
+// readUpTo gives p the frames of a session up to one that there is, some behind
+// it too where they come together, and makes no events of them. What it returns
+// holds its room until close.
+func (s *Server) readUpTo(ctx context.Context, at *session.Seat, found *session.Session, p projection, upTo session.FrameID) (*projector, error) {
 	reader, err := s.open(at, found)
 	if err != nil {
 		return nil, err
@@ -326,7 +332,7 @@ func (s *Server) read(ctx context.Context, at *session.Seat, found *session.Sess
 			reading.close()
 		}
 	}()
-	for last := found.Status().Last; reader.At() < last; {
+	for reader.At() < upTo {
 		frames, _, err := reader.Next(ctx, writeSize)
 		if err == nil {
 			err = reading.give(frames)

@@ -40,6 +40,8 @@ func (s *Server) routes() []route {
 		{"DELETE", "/v1/sessions/:id", s.delete, noQuery},
 		{"GET", "/v1/sessions/:id/events", s.events, takesQuery},
 		{"GET", "/v1/sessions/:id/text", s.text, noQuery},
+		{"GET", "/v1/sessions/:id/source", s.source, noQuery},
+		{"GET", "/v1/sessions/:id/cursors", s.cursors, takesQuery},
 		{"POST", "/v1/sessions/:id/append", s.append, noQuery},
 		{"POST", "/v1/sessions/:id/pause", s.pause, noQuery},
 		{"POST", "/v1/sessions/:id/resume", s.resume, noQuery},

@@ -61,7 +61,7 @@ type Options struct {
 	MaxBody int64
 	// MaxProjected bounds what the readers of other protocols than the native
 	// one keep of their texts together, in bytes: those protocols repeat a text
-	// where it ends.
+	// where it ends. What sources were given counts too, while it is shown.
 	MaxProjected int64
 	// SocketBuffer is what the kernel may hold of one connection's stream, in
 	// bytes; left alone, it takes megabytes.

@@ -71,11 +71,12 @@ func decodeSource(data json.RawMessage) (spec session.SourceSpec, err error) {
 		var r struct {
 			sourceRequest
 			Model      string          `json:"model"`
+			Dialect    session.Dialect `json:"dialect"`
 			Messages   json.RawMessage `json:"messages"`
 			Parameters json.RawMessage `json:"parameters"`
 		}
 		err = decodeStrict(data, &r, "source")
-		spec.Model, spec.Messages, spec.Parameters = r.Model, r.Messages, r.Parameters
+		spec.Model, spec.Dialect, spec.Messages, spec.Parameters = r.Model, r.Dialect, r.Messages, r.Parameters
 	case session.SourcePush:
 		err = decodeStrict(data, &head, "source")
 	}
@@ -363,7 +364,7 @@ type sessionBody struct {
 	Metadata       map[string]string      `json:"metadata,omitempty"`
 }
 
-// A sourceBody names the source; what it was given is not shown again.
+// A sourceBody names the source; what it was given has a route of its own.
 type sourceBody struct {
 	Type  session.SourceType `json:"type"`
 	Model string             `json:"model,omitempty"`
