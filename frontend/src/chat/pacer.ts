@@ -47,10 +47,16 @@ export class Pacer {
     this.#queue = [];
   }
 
-  /** Draws everything now. */
-  flush(): void {
+  /** Gives out what is not drawn, and has it no more. */
+  take(): readonly StreamEvent[] {
     const events = this.#queue;
     this.clear();
+    return events;
+  }
+
+  /** Draws everything now. */
+  flush(): void {
+    const events = this.take();
     if (events.length > 0) this.#options.draw(events);
   }
 

@@ -1,9 +1,23 @@
 /** What is asked, and the session that it is asked for with. */
 
-import type { CreateRequest, Session } from '../client/index.ts';
+import type { CreateRequest, MessageGiven, Session, SourceGiven } from '../client/index.ts';
 
 /** The built-in generator among the models. */
 export const DEMO = 'demo';
+
+/** Events a second that the demo generator writes; a reader's speed is another thing. */
+export const DEMO_RATE = 60;
+
+/** How fast a reader reads: events a second, 0 as they come, or one event at each press. */
+export type Speed = number | 'step';
+
+/** The speeds that the page offers. */
+export const SPEEDS: readonly { readonly value: Speed; readonly label: string }[] = [
+  { value: 30, label: '1×' },
+  { value: 120, label: '4×' },
+  { value: 0, label: 'max' },
+  { value: 'step', label: 'step' },
+];
 
 /** What the server takes as a metadata value, in bytes of UTF-8. */
 const MAX_METADATA = 512;
@@ -12,16 +26,18 @@ export interface Question {
   readonly prompt: string;
   readonly model: string;
   readonly unit: NonNullable<CreateRequest['unit']>;
-  /** Events a second: of the demo generator as it writes, of this reader otherwise. 0, as they come. */
-  readonly speed: number;
+  readonly speed: Speed;
 }
 
-export function request(question: Question): CreateRequest {
-  const common = { unit: question.unit, metadata: { prompt: shorten(question.prompt, MAX_METADATA) } };
-  if (question.model === DEMO) {
-    return { source: { type: 'generate', prompt: question.prompt }, ...common, ...(question.speed > 0 ? { rate: question.speed } : {}) };
-  }
-  return { source: { type: 'upstream', model: question.model, messages: [{ role: 'user', content: question.prompt }] }, ...common };
+/**
+ * The request for a question's session. History is what was said before it, for a model that is asked with it; previous
+ * is the session of the turn before, '' if there is none.
+ */
+export function request(question: Question, history: readonly MessageGiven[] = [], previous = ''): CreateRequest & { readonly source: SourceGiven } {
+  const { prompt, model, unit } = question;
+  const metadata = { prompt: shorten(prompt, MAX_METADATA), ...(previous === '' ? {} : { previous }) };
+  if (model === DEMO) return { source: { type: 'generate', prompt }, unit, rate: DEMO_RATE, metadata };
+  return { source: { type: 'upstream', model, messages: [...history, { role: 'user', content: prompt }] }, unit, metadata };
 }
 
 /** The model whose answer a session is, as it is listed; '' of a text that is given or pushed. */

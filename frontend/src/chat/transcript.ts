@@ -1,4 +1,6 @@
-/** The answer on the page: text only ever appended, never parsed. */
+/** The answer as it came: text only ever appended, never parsed. */
+
+import type { Piece, Surface } from './answer.ts';
 
 /**
  * Lengths in UTF-16 code units. Text goes into blocks, so that a frame lays out
@@ -10,55 +12,44 @@ const BLOCK = 2048;
 const NODE = 512;
 const LIMIT = 4096;
 
-/** Past this length, in UTF-16 code units, the attribute is not written with each frame. */
-const LARGE = 1 << 16;
-
-const LARGE_INTERVAL = 250; // milliseconds
-
-/** Where text is drawn. */
-export interface Sink {
-  append(text: string): void;
-  /** Marks the place behind what has been appended, without any text. */
-  mark(): void;
-  clear(): void;
-  sync(): void;
-}
-
-/**
- * A Transcript draws into an element that keeps white space. Its text is in the
- * element's `data-source` too, whole, whatever becomes of the drawing later.
- */
-export class Transcript {
+/** A Transcript draws into an element that keeps white space. The text of the element is the text. */
+export class Transcript implements Surface {
   readonly #element: HTMLElement;
-  #text = '';
-  #last = '\n'; // the text's last code unit; to ask #text for it would flatten the whole
+  #last = '\n'; // the text's last code unit
   #block: HTMLElement | undefined;
   #size = 0; // of the block
   #node: Text | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined; // to the next write of the attribute
 
   constructor(element: HTMLElement) {
     this.#element = element;
-    this.clear();
+    this.#begin();
   }
 
-  get text(): string {
-    return this.#text;
+  append(pieces: readonly Piece[]): void {
+    let text = '';
+    for (const piece of pieces) {
+      text += piece.text;
+      if (!piece.seam) continue;
+      this.#add(text);
+      this.#mark();
+      text = '';
+    }
+    this.#add(text);
   }
 
-  clear(): void {
-    this.#text = '';
-    this.#last = '\n';
+  replace(pieces: readonly Piece[]): void {
     this.#element.replaceChildren();
+    this.#last = '\n';
     this.#block = undefined;
     this.#begin();
-    this.sync();
+    this.append(pieces);
   }
 
-  append(text: string): void {
+  end(): void {}
+
+  #add(text: string): void {
     if (text === '') return;
     let previous = this.#last;
-    this.#text += text;
     this.#last = text.slice(-1);
     let rest = text;
     while (this.#size + rest.length > BLOCK) {
@@ -70,23 +61,14 @@ export class Transcript {
       previous = '\n';
     }
     this.#write(rest);
-    if (this.#text.length < LARGE) this.sync();
-    else this.#timer ??= setTimeout(() => this.sync(), LARGE_INTERVAL);
   }
 
   /** Marks the place behind the text so far, by an element that has none. */
-  mark(): void {
+  #mark(): void {
     const mark = document.createElement('span');
     mark.className = 'seam';
     this.#block?.append(mark);
     this.#node = undefined;
-  }
-
-  /** Brings the attribute up to date. */
-  sync(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#element.setAttribute('data-source', this.#text);
   }
 
   /** Begins a block. The newline between two is in the document and has no box: the blocks themselves break the line. */

@@ -1,0 +1,224 @@
+/** A conversation: turns that were, and the one that is read. */
+
+import { newKey, persist, type CreateRequest, type Session, type SourceGiven } from '../client/index.ts';
+import type { Place } from './address.ts';
+import { DEMO, modelOf, request, type Question, type Speed } from './question.ts';
+import { Reading, type ReadingOptions } from './reading.svelte.ts';
+import { askedOf, before, messagesOf, previousOf, promptOf, readTurns, sourceOf, type Turn } from './turn.ts';
+import { explain, headline } from './trouble.ts';
+
+export type ConversationOptions = Omit<ReadingOptions, 'onSession'>;
+
+/**
+ * Each turn is a session, whose metadata names the session of the turn before. The last turn is read; those before it
+ * are shown as they were left, or as the server has them.
+ */
+export class Conversation {
+  readonly reading: Reading;
+  /** Turns before the one that is read, the oldest first. */
+  turns: readonly Turn[] = $state.raw([]);
+  /** What was asked in the turn that is read; '' if nothing was, or it is not known. */
+  prompt = $state('');
+  /** The session of the turn before the first of turns, if those were too many to read; else ''. */
+  earlier = $state('');
+  /** Whether another answer is being asked for, in the place of the one that is read. */
+  busy = $state(false);
+
+  readonly #options: ConversationOptions;
+  #generation = 0; // tells what belongs to a conversation that has been left
+  #leaving = new AbortController();
+  #question: Question | undefined; // as asked on this page
+  #source: SourceGiven | undefined = $state.raw(); // what the turn that is read was given
+  #loading: Promise<unknown> | undefined; // of the turns before, and of the source
+
+  constructor(options: ConversationOptions) {
+    this.#options = options;
+    this.reading = new Reading({ ...options, onSession: (session) => this.#onSession(session) });
+  }
+
+  /** Whether the answer broke off and its model can be asked for the rest. */
+  get canGoOn(): boolean {
+    const { sourceType, phase, tools } = this.reading;
+    return sourceType === 'upstream' && (phase === 'stopped' || phase === 'failed' || phase === 'interrupted') && tools.length === 0;
+  }
+
+  /** Whether the same can be asked for another answer. */
+  get canRegenerate(): boolean {
+    const { sourceType, ended } = this.reading;
+    return ended && (sourceType === 'generate' || sourceType === 'upstream');
+  }
+
+  /** Whether there is a question that again asks. */
+  get repeatable(): boolean {
+    return this.reading.phase === 'refused' ? this.#question !== undefined : this.canRegenerate;
+  }
+
+  /** Shows the session at the place that an address names, and the turns before it. */
+  async open(place: Place): Promise<void> {
+    this.leave();
+    await this.reading.open(place);
+  }
+
+  /** Asks, as a new session after the one on the page, which goes on by itself. */
+  async send(question: Question): Promise<void> {
+    if (question.prompt.trim() === '') return;
+    this.#options.address.flush();
+    const turn = this.#turn();
+    if (turn !== undefined) this.turns = [...this.turns, turn];
+    await this.#ask(question);
+  }
+
+  /** Does what can be done after a failure: asks the question again. False if there is none that can be. */
+  again(): boolean {
+    if (this.reading.phase === 'refused' && this.#question !== undefined) {
+      void this.#ask(this.#question);
+      return true;
+    }
+    if (!this.canRegenerate) return false;
+    void this.regenerate();
+    return true;
+  }
+
+  /** Asks the same for another answer, which takes the place of this one. */
+  async regenerate(): Promise<void> {
+    if (!this.canRegenerate) return;
+    const { id, unit, session } = this.reading;
+    await this.#replace('Regenerate', 'start', async (key, signal) => {
+      const source = this.#source ?? (await this.#options.client.source(id, { signal }));
+      const again: CreateRequest = { source: unseeded(source), unit: unit as Question['unit'], metadata: session?.metadata ?? {} };
+      return this.#options.client.create(rated(again, session), { key, signal });
+    });
+  }
+
+  /** Asks for the rest of an answer that broke off, as a session that begins with what there is of it. */
+  async goOn(): Promise<void> {
+    if (!this.canGoOn) return;
+    const { id } = this.reading;
+    await this.#replace('Continue', 'seam', (key, signal) => this.#options.client.continue(id, { key, signal }));
+  }
+
+  /** Forgets what is on the page; its sessions go on. */
+  leave(): void {
+    this.#generation++;
+    this.#leaving.abort();
+    this.#leaving = new AbortController();
+    this.reading.leave();
+    this.turns = [];
+    this.prompt = this.earlier = '';
+    this.busy = false;
+    this.#question = this.#source = this.#loading = undefined;
+  }
+
+  async #ask(question: Question): Promise<void> {
+    const generation = ++this.#generation;
+    const { client } = this.#options;
+    const { signal } = this.#leaving;
+    this.reading.sending(question.model, question.unit);
+    this.prompt = question.prompt;
+    this.busy = false;
+    this.#question = question;
+    this.#source = undefined;
+    try {
+      await this.#loading; // what was said before is part of the question
+      if (generation !== this.#generation) return;
+      const body = request(question, question.model === DEMO ? [] : messagesOf(this.turns), this.#previous());
+      const key = newKey();
+      const session = await persist(() => client.create(body, { key }), {
+        signal,
+        onFailure: (error) => {
+          if (generation === this.#generation) this.reading.tell(headline(error), `${explain(error)}; trying again`);
+        },
+      });
+      if (generation !== this.#generation) return;
+      this.#source = body.source;
+      this.reading.begin(session, question.speed);
+    } catch (error) {
+      if (generation === this.#generation) this.reading.refuse(error);
+    }
+  }
+
+  /** Makes a session and reads it in the place of the present one, which stays on the page until there is the other. */
+  async #replace(name: string, from: 'start' | 'seam', make: (key: string, signal: AbortSignal) => Promise<Session>): Promise<void> {
+    if (this.busy) return;
+    const generation = ++this.#generation;
+    const { signal } = this.#leaving;
+    const { reading } = this;
+    const speed: Speed = reading.stepping ? 'step' : reading.pace;
+    const key = newKey();
+    this.busy = true;
+    try {
+      const session = await persist(() => make(key, signal), {
+        signal,
+        onFailure: (error) => {
+          if (generation === this.#generation) reading.tell(`${name} has not got through yet`, `${explain(error)}; trying again`);
+        },
+      });
+      if (generation !== this.#generation) return;
+      this.busy = false;
+      this.#options.address.flush();
+      reading.begin(session, speed, from);
+    } catch (error) {
+      if (generation !== this.#generation) return;
+      this.busy = false;
+      reading.tell(`${name} did not get through`, explain(error));
+    }
+  }
+
+  /** The turn that is read, as one of those before it; undefined if there is none. */
+  #turn(): Turn | undefined {
+    const { id, model, phase, ended, cursor, text, trouble } = this.reading;
+    if (id === '') return undefined;
+    const outcome = ended ? (phase as Turn['outcome']) : phase === 'refused' ? 'gone' : 'left';
+    return { id, prompt: this.prompt, model, text, outcome, events: cursor, why: outcome === 'gone' ? (trouble?.title ?? '') : '', asked: askedOf(this.#source) };
+  }
+
+  /** The session of the turn before the one that is read. */
+  #previous(): string {
+    return this.turns.findLast((turn) => turn.id !== '')?.id ?? '';
+  }
+
+  /** The server tells of the session that is read: the first time, that is what the rest is asked with. */
+  #onSession(session: Session): void {
+    if (this.#loading !== undefined || this.#question !== undefined) return;
+    this.prompt ||= session.metadata?.['prompt'] ?? '';
+    this.#loading = this.#load(session).catch(() => {}); // it was left
+  }
+
+  async #load(session: Session): Promise<void> {
+    const { client } = this.#options;
+    const { signal } = this.#leaving;
+    const previous = previousOf(session);
+    const chain = readTurns(client, previous, signal, (turns) => {
+      this.turns = [...turns, ...this.turns];
+    });
+    const source = await sourceOf(client, session.id, signal);
+    if (source !== undefined) this.#given(session, source, previous === '');
+    this.earlier = await chain;
+  }
+
+  /** What a session was given is known; it may be one before the present one meanwhile. */
+  #given(session: Session, source: SourceGiven, root: boolean): void {
+    const prompt = promptOf(source);
+    const asked = askedOf(source);
+    if (this.reading.id === session.id) {
+      this.#source = source;
+      this.prompt = prompt ?? this.prompt;
+    } else {
+      this.turns = this.turns.map((turn) => (turn.id === session.id ? { ...turn, prompt: prompt ?? turn.prompt, asked } : turn));
+    }
+    if (root) this.turns = [...before(source, modelOf(session)), ...this.turns];
+  }
+}
+
+/** The source without the seed that would give the same text. */
+function unseeded(source: SourceGiven): SourceGiven {
+  if (source.type !== 'generate') return source;
+  const { seed: _, ...rest } = source;
+  return rest;
+}
+
+/** The request at the rate that the session was written at. */
+function rated(request: CreateRequest, session: Session | undefined): CreateRequest {
+  const rate = session?.['rate'];
+  return typeof rate === 'number' && rate > 0 && request.source.type === 'generate' ? { ...request, rate } : request;
+}

@@ -1,0 +1,708 @@
+/** What the page knows and does of one session, read at one place. */
+
+import {
+  CutError,
+  persist,
+  type Client,
+  type End,
+  type Follow,
+  type Outcome,
+  type Session,
+  type Source,
+  type Status,
+  type StreamEvent,
+  type TerminalEvent,
+} from '../client/index.ts';
+import type { Place } from './address.ts';
+import type { Sink } from './answer.ts';
+import type { Cut } from './cut.ts';
+import { Pacer, type Schedule } from './pacer.ts';
+import { Picture } from './picture.ts';
+import { modelOf, type Speed } from './question.ts';
+import { Rate } from './rate.ts';
+import type { Seam } from './seam.ts';
+import { Silence } from './silence.ts';
+import { ending, explain, NAMES, news, refusal, type Disk, type Trouble } from './trouble.ts';
+import { Watch } from './watch.ts';
+
+export type Phase = 'idle' | 'sending' | 'connecting' | 'live' | 'paused' | 'reconnecting' | 'refused' | Outcome;
+
+export interface ReadingOptions {
+  readonly client: Client;
+  readonly answer: Sink;
+  readonly reasoning: Sink;
+  readonly address: { push(place: Place): void; update(place: Place): void; flush(): void; drop(): void };
+  readonly schedule: Schedule;
+  readonly atOnce: () => boolean;
+  /** Called after each drawing. */
+  readonly onDraw?: () => void;
+  /** Called with what the server says of the session that is read. */
+  readonly onSession?: (session: Session) => void;
+}
+
+/** A place that is read up to at full speed, whatever the pace. */
+interface Goal {
+  /** An event, or the first seam. */
+  readonly at: number | 'seam';
+  readonly then: 'pause' | 'go on';
+  /** What is said when it is reached, if reading pauses there; '' if who asked for it knows. */
+  readonly say: '' | 'Paused at' | 'At';
+}
+
+/** How long a hidden page keeps its line, in milliseconds. */
+const HIDDEN_LIMIT = 30_000;
+
+/** Time between two requests of somebody who drags a scrubber, in milliseconds. */
+const DRAG = 150;
+
+const TICK = 250; // milliseconds between updates of what moves with time
+
+export class Reading {
+  phase: Phase = $state('idle');
+  id = $state('');
+  unit = $state('');
+  /** The model whose answer this is; '' if it is none's, or not known yet. */
+  model = $state('');
+  /** Where the text comes from; '' if that is not known yet. */
+  sourceType: Source['type'] | '' = $state('');
+  /** The last event drawn. */
+  cursor = $state(0);
+  /** The last event that is known of, drawn or not. */
+  head = $state(0);
+  /** The event that is being read up to, to pause there; undefined if none is. */
+  seeking: number | undefined = $state();
+  /** Whether the session is known to have ended, wherever this reader is. */
+  over = $state(false);
+  /** How many read along, as last heard. */
+  readers = $state(0);
+  /** Events a second, as drawn. */
+  rate = $state(0);
+  /** Events a second asked of the server for this reader; 0, as they come. */
+  pace = $state(0);
+  /** Whether each event waits for a press. */
+  stepping = $state(false);
+  /** The whole session is paused, by whomever. */
+  heldBack = $state(false);
+  stopped = $state(false);
+  /** Seconds to the next try. */
+  wait = $state(0);
+  cut: Cut | undefined = $state.raw();
+  /** The events at which the line was lost. */
+  breaks: readonly number[] = $state.raw([]);
+  /** What the relay's disk does, while that is why nothing comes. */
+  disk: Disk | undefined = $state();
+  /** The session's last event, once it is drawn. */
+  end: TerminalEvent | undefined = $state.raw();
+  /** What the server says of the session, as last heard. */
+  session: Session | undefined = $state.raw();
+  trouble: Trouble | undefined = $state.raw();
+  reasoned = $state(false);
+  tools: readonly string[] = $state.raw([]);
+  /** Where the text is joined from two answers of the model. */
+  seams: readonly Seam[] = $state.raw([]);
+  /** What a screen reader is told. */
+  announcement = $state('');
+
+  readonly #options: ReadingOptions;
+  readonly #pacer: Pacer;
+  readonly #rate = new Rate();
+  readonly #silence: Silence;
+  readonly #watch: Watch;
+  #follow: Follow | undefined;
+  #generation = 0; // tells what belongs to a session that has been left
+  #leaving = new AbortController(); // ends what is asked only for the session on the page
+  #log: StreamEvent[] = []; // what has been drawn once, from the first on
+  #picture = new Picture(); // of what is drawn
+  #received = 0; // the last event that the line has brought
+  #linePace: number | undefined; // undefined: no line is wanted
+  #goal: Goal | undefined;
+  #closing: { readonly at: number; readonly outcome: Outcome } | undefined;
+  #draggedAt = -Infinity;
+  #dragging: ReturnType<typeof setTimeout> | undefined;
+  #retryAt = 0;
+  #ticker: ReturnType<typeof setInterval> | undefined;
+  #hiding: ReturnType<typeof setTimeout> | undefined;
+  #away = false; // the line was let go because nobody looks
+  #visible = true;
+
+  constructor(options: ReadingOptions) {
+    this.#options = options;
+    const { client, schedule, atOnce } = options;
+    this.#pacer = new Pacer({ draw: (events) => this.#draw(events), schedule, atOnce });
+    this.#silence = new Silence({
+      ready: (signal) => client.ready({ signal }),
+      onChange: (disk) => {
+        this.disk = disk;
+        this.announcement = news(disk);
+      },
+    });
+    this.#watch = new Watch({
+      ask: (signal) => client.state(this.id, { signal }),
+      tell: (session) => this.#learn(session),
+    });
+  }
+
+  /** Whether this reader may get something more. */
+  get active(): boolean {
+    return this.phase === 'connecting' || this.phase === 'live' || this.phase === 'paused' || this.phase === 'reconnecting';
+  }
+
+  /** Whether the end is drawn. */
+  get ended(): boolean {
+    return this.phase === 'done' || this.phase === 'stopped' || this.phase === 'failed' || this.phase === 'interrupted';
+  }
+
+  get cuts(): number {
+    return this.breaks.length;
+  }
+
+  /** Why it ended, unless the outcome says it all. */
+  get why(): string {
+    return this.end === undefined ? '' : ending(this.end, this.#picture.drawn);
+  }
+
+  get place(): Place {
+    return { id: this.id, at: this.cursor, paused: this.phase === 'paused', pace: this.pace };
+  }
+
+  /** The answer as far as it is drawn. */
+  get text(): string {
+    let text = '';
+    for (const event of this.#log.slice(0, this.cursor)) if (event.type === 'text') text += event.text;
+    return text;
+  }
+
+  /** Shows the session at the place that an address names. */
+  async open(place: Place): Promise<void> {
+    this.leave();
+    const generation = this.#generation;
+    this.id = place.id;
+    this.pace = place.pace;
+    this.#enter('connecting');
+    const described = this.#describe();
+    let at = place.at;
+    if (at === undefined) {
+      try {
+        at = await described;
+      } catch (error) {
+        if (generation === this.#generation) this.refuse(error);
+        return;
+      }
+      if (generation !== this.#generation || this.place.paused) return;
+    } else {
+      described.catch(() => {}); // what matters of it, the events say too
+    }
+    if (at > 0) this.#aim({ at, then: place.paused ? 'pause' : 'go on', say: 'Paused at' });
+    else if (place.paused) return this.#halt('Paused at');
+    this.#listen();
+  }
+
+  /** A session has been asked for. */
+  sending(model: string, unit: string): void {
+    this.leave();
+    this.model = model;
+    this.unit = unit;
+    this.#enter('sending');
+  }
+
+  /** Reads a session that was made just now, as a new entry of the history; at the speed from the start, or from the first seam on. */
+  begin(session: Session, speed: Speed, from: 'start' | 'seam' = 'start'): void {
+    this.leave();
+    this.id = session.id;
+    this.stepping = speed === 'step';
+    this.pace = speed === 'step' ? 0 : speed;
+    this.#learn(session);
+    if (from === 'seam') this.#aim({ at: 'seam', then: this.stepping ? 'pause' : 'go on', say: 'Paused at' });
+    const paused = this.stepping && from === 'start';
+    this.#options.address.push({ ...this.place, paused });
+    if (paused) return this.#halt('Paused at');
+    this.announcement = 'Started';
+    this.#enter('connecting');
+    this.#listen();
+  }
+
+  /** Stops drawing at the last event drawn and lets go of the line. */
+  pause(): void {
+    if (!this.active || this.phase === 'paused') return;
+    this.#halt('Paused at');
+  }
+
+  /** Goes on after the last event drawn. */
+  continue(): void {
+    if (this.phase !== 'paused') return;
+    this.announcement = `Continued after event ${this.cursor}`;
+    this.#enter('connecting');
+    this.#listen();
+    this.#saveNow();
+  }
+
+  /** Shows the text up to an event, and pauses there; at the session's last event, it is at its end again. */
+  seek(id: number): void {
+    if (!this.active && !this.ended) return;
+    const quiet = this.phase === 'paused' || this.#goal?.say === '';
+    const target = Math.min(Math.max(0, Math.trunc(id)), Math.max(this.head, this.cursor));
+    this.#go(target, quiet ? '' : 'Paused at');
+  }
+
+  /** Shows one event more, and pauses there; at the head, it waits for it. */
+  step(): void {
+    const next = this.cursor + 1;
+    if (!this.active || this.#goal?.at === next) return;
+    this.#go(next, 'At');
+  }
+
+  /** Ends the generation, for everybody. A reader who is behind pauses where it is. */
+  async stop(): Promise<void> {
+    if (!this.active || this.stopped || this.over) return;
+    const generation = this.#generation;
+    this.stopped = true;
+    const { client } = this.#options;
+    const through = await this.#command('Stop', (id) => client.stop(id));
+    if (generation !== this.#generation) return;
+    this.stopped = through;
+    if (!through || !this.active) return;
+    if (this.phase === 'paused') this.announcement = `Stopped; you are at event ${this.cursor}`;
+    if (this.phase !== 'paused' && this.pace === 0) return; // its end comes at once
+    let session: Session;
+    try {
+      session = await client.state(this.id, { signal: this.#leaving.signal });
+    } catch {
+      return; // its end comes, only later
+    }
+    if (generation !== this.#generation) return;
+    this.#learn(session);
+    if (!this.active || this.phase === 'paused' || this.head <= this.#received + 1) return;
+    this.#halt('Paused at');
+    this.announcement = `Stopped for all readers; you are at event ${this.cursor} of ${this.head}, and Continue reads the rest`;
+  }
+
+  /** Drops this page's line, as a broken network would. */
+  drop(): void {
+    if (this.phase === 'live') this.#follow?.cut();
+  }
+
+  /** Lets a session go on that was paused for everybody. */
+  async release(): Promise<void> {
+    await this.#command('Resume', (id) => this.#options.client.resume(id));
+  }
+
+  /** Changes the pace of this reader, in mid-stream too. */
+  setPace(pace: number): void {
+    this.stepping = false;
+    if (pace === this.pace) return;
+    this.pace = pace;
+    if (this.#linePace !== undefined && this.#goal === undefined) this.#listen();
+    this.#saveNow();
+  }
+
+  /** Changes the pace, or lets each event wait for a press. */
+  setSpeed(speed: Speed): void {
+    if (speed !== 'step') return this.setPace(speed);
+    this.stepping = true;
+    this.pause();
+  }
+
+  /** The page is shown, or not. */
+  setVisible(visible: boolean): void {
+    clearTimeout(this.#hiding);
+    this.#hiding = undefined;
+    this.#visible = visible;
+    if (visible) {
+      if (this.#away && this.active && this.phase !== 'paused') this.#listen();
+      else this.#follow?.wake();
+      this.#away = false;
+      this.#attend(0);
+      return;
+    }
+    this.#attend();
+    this.#pacer.flush(); // no frame comes any more
+    this.#hiding = setTimeout(() => this.rest(), HIDDEN_LIMIT);
+  }
+
+  /** Lets go of the line until the page is shown again. */
+  rest(): void {
+    if (!this.active || this.phase === 'paused') return;
+    this.#hangUp();
+    this.#enter('connecting');
+    this.#away = true;
+    this.#saveNow();
+  }
+
+  /** The network is back: no need to wait. */
+  online(): void {
+    this.#follow?.wake();
+  }
+
+  /** Forgets the session on the page, which itself goes on. */
+  leave(): void {
+    this.#generation++;
+    this.#leaving.abort();
+    this.#leaving = new AbortController();
+    this.#hangUp();
+    this.#follow?.close();
+    this.#follow = undefined;
+    const { address, answer, reasoning } = this.#options;
+    address.drop();
+    answer.clear();
+    reasoning.clear();
+    this.#pacer.history = this.#received = 0;
+    this.#log = [];
+    this.#picture = new Picture();
+    this.#aim(undefined);
+    this.#closing = undefined;
+    this.#draggedAt = -Infinity;
+    this.#away = false;
+    this.#enter('idle');
+    this.id = this.unit = this.model = this.sourceType = '';
+    this.cursor = this.head = this.readers = this.pace = 0;
+    this.stepping = this.stopped = this.over = false;
+    this.cut = this.end = this.session = this.trouble = undefined;
+    this.breaks = [];
+    this.#copy();
+    this.announcement = '';
+  }
+
+  /** Ends the reading with what went wrong. */
+  refuse(error: unknown): void {
+    this.#hangUp();
+    this.#giveUpCut();
+    this.#enter('refused');
+    const { title, detail } = (this.trouble = refusal(error));
+    this.announcement = detail === '' ? `Failed: ${title}` : `Failed: ${title}. ${detail}`;
+  }
+
+  /** Tells of what has failed and may yet succeed, or does not end the reading. */
+  tell(title: string, detail: string): void {
+    if (this.trouble?.title === title && this.trouble.detail === detail) return; // it has been said
+    this.trouble = { title, detail };
+    this.announcement = `${title}: ${detail}`;
+  }
+
+  /**
+   * Gives a command that bears repeating, until it is through or refused; also after the
+   * page has left the session, since somebody wanted it. Returns whether it is through.
+   */
+  async #command(name: string, call: (id: string) => Promise<void>): Promise<boolean> {
+    const { id } = this;
+    const generation = this.#generation;
+    const tell = (title: string, detail: string): void => {
+      if (generation === this.#generation && this.active) this.tell(title, detail);
+    };
+    this.trouble = undefined;
+    try {
+      await persist(() => call(id), { onFailure: (error) => tell(`${name} has not got through yet`, `${explain(error)}; trying again`) });
+    } catch (error) {
+      tell(`${name} did not get through`, explain(error));
+      return false;
+    }
+    if (generation === this.#generation && this.active) this.trouble = undefined;
+    return true;
+  }
+
+  #go(target: number, say: Goal['say']): void {
+    if (target > this.#log.length) this.#keep(this.#pacer.take()); // what the line has brought need not be asked for
+    if (target <= this.#log.length) {
+      this.#hangUp();
+      this.#aim(undefined);
+      this.#redraw(target);
+      if (this.#picture.end !== undefined) this.#finish(this.#picture.end.outcome, this.#picture.end);
+      else if (target === this.#closing?.at) this.#finish(this.#closing.outcome, undefined);
+      else this.#halt(say);
+      return;
+    }
+    if (this.cursor < this.#log.length) this.#redraw(this.#log.length);
+    this.#aim({ at: target, then: 'pause', say });
+    if (this.#linePace === 0 && this.#received === this.#log.length) return; // it is on its way
+    this.#hangUp();
+    this.#enter('connecting');
+    const wait = say === 'At' ? 0 : this.#draggedAt + DRAG - performance.now();
+    if (wait > 0) this.#dragging = setTimeout(() => this.#listen(), wait);
+    else this.#listen();
+  }
+
+  #aim(goal: Goal | undefined): void {
+    this.#goal = goal;
+    this.seeking = goal?.then === 'pause' && typeof goal.at === 'number' ? goal.at : undefined;
+    if (goal !== undefined) this.#pacer.history = goal.at === 'seam' ? Infinity : goal.at;
+  }
+
+  #halt(say: Goal['say']): void {
+    this.#hangUp();
+    this.#aim(undefined);
+    this.#enter('paused');
+    this.cut = this.end = undefined;
+    this.#syncText();
+    this.#saveNow();
+    this.announcement = say === '' ? '' : `${say} event ${this.cursor}`;
+  }
+
+  /** Asks for what comes after the last event drawn. */
+  #listen(): void {
+    this.#hangUp();
+    this.#giveUpCut();
+    this.#away = false;
+    const after = this.cursor;
+    const pace = this.#goal === undefined ? this.pace : 0;
+    this.#received = after;
+    this.#linePace = pace;
+    this.#draggedAt = performance.now();
+    this.#silence.heard(performance.now());
+    this.#ticker = setInterval(() => this.#tick(), TICK);
+    if (this.#follow !== undefined) {
+      this.#follow.seek(after);
+      this.#follow.setPace(pace);
+      this.#follow.resume();
+      return;
+    }
+    const follow: Follow = this.#options.client.follow(this.id, {
+      after,
+      pace,
+      cursor: (cause) => {
+        // A cut shows what is asked for again; of a broken line, what came whole is kept, or it might never get on.
+        if (cause instanceof CutError) this.#pacer.clear();
+        else this.#pacer.flush();
+        this.#received = this.cursor;
+        return this.cursor;
+      },
+      onEvent: (event) => this.#receive(event),
+      onStatus: (status) => {
+        if (this.#follow === follow) this.#onStatus(status);
+      },
+      onEnd: (end) => {
+        if (this.#follow === follow) void this.#onEnd(end);
+      },
+    });
+    this.#follow = follow;
+  }
+
+  /** Lets go of the line and of what is not drawn. */
+  #hangUp(): void {
+    this.#linePace = undefined;
+    this.#follow?.pause();
+    this.#pacer.clear();
+    this.#rate.clear();
+    this.rate = 0;
+    this.#silence.clear();
+    this.disk = undefined;
+    clearInterval(this.#ticker);
+    clearTimeout(this.#dragging);
+  }
+
+  #receive(event: StreamEvent): void {
+    this.#silence.heard(performance.now());
+    if (this.disk !== undefined) {
+      this.#silence.clear();
+      this.disk = undefined;
+      this.announcement = 'The text goes on';
+    }
+    this.#received = event.id;
+    if (event.id > this.head) this.head = event.id;
+    this.#pacer.push(event);
+    const at = this.#goal?.at;
+    if (at === 'seam' ? event.type === 'seam' : at !== undefined && event.id >= at) this.#arrive(event.id);
+  }
+
+  /** The goal is reached. */
+  #arrive(id: number): void {
+    const goal = this.#goal;
+    this.#pacer.flush();
+    if (goal === undefined || this.#goal !== goal) return; // it was the session's end
+    if (goal.then === 'pause') return this.#halt(goal.say);
+    this.#aim(undefined);
+    this.#pacer.history = id;
+    if (this.pace > 0) this.#listen();
+    this.#saveNow();
+  }
+
+  /** Draws what has come, behind what is drawn. */
+  #draw(events: readonly StreamEvent[]): void {
+    const last = events.at(-1);
+    if (last === undefined) return;
+    const known = this.#log.length;
+    this.#keep(events);
+    const { answer, reasoning, news } = this.#picture.add(events);
+    this.#options.answer.append(answer);
+    this.#options.reasoning.append(reasoning);
+    this.cursor = last.id;
+    this.#copy();
+    for (const event of news) if (event.id > known) this.announcement = aloud(event);
+    if (last.id > this.#pacer.history) this.#rate.add(events.length, performance.now());
+    if (this.#goal === undefined) this.#options.address.update(this.place);
+    if (this.#picture.end !== undefined) this.#finish(this.#picture.end.outcome, this.#picture.end);
+    this.#options.onDraw?.();
+  }
+
+  /** Draws the text up to an event that is kept. */
+  #redraw(id: number): void {
+    const { answer, reasoning } = this.#options;
+    if (id < this.cursor) {
+      this.#picture = new Picture();
+      const all = this.#picture.add(this.#log.slice(0, id));
+      answer.replace(all.answer);
+      reasoning.replace(all.reasoning);
+    } else {
+      const more = this.#picture.add(this.#log.slice(this.cursor, id));
+      answer.append(more.answer);
+      reasoning.append(more.reasoning);
+    }
+    this.cursor = id;
+    this.#copy();
+    this.#options.onDraw?.();
+  }
+
+  #keep(events: readonly StreamEvent[]): void {
+    for (const event of events) if (event.id === this.#log.length + 1) this.#log.push(event);
+  }
+
+  /** Brings up to date what is shown beside the texts. */
+  #copy(): void {
+    const { unit, reasoned, heldBack, tools, seams } = this.#picture;
+    this.unit = unit || this.unit;
+    this.reasoned = reasoned;
+    this.heldBack = heldBack;
+    this.tools = tools;
+    this.seams = seams;
+  }
+
+  #finish(outcome: Outcome, end: TerminalEvent | undefined): void {
+    this.#hangUp();
+    this.#options.answer.end();
+    this.#options.reasoning.end();
+    this.#syncText();
+    this.#aim(undefined);
+    this.#giveUpCut();
+    this.#closing = { at: this.cursor, outcome };
+    this.over = true;
+    this.head = this.cursor;
+    this.readers = 0;
+    this.end = end;
+    this.trouble = undefined;
+    this.heldBack = false;
+    this.#enter(outcome);
+    this.#saveNow();
+    this.announcement = `${NAMES[outcome]} at event ${this.cursor}`;
+    if (this.why !== '') this.announcement += `: ${this.why}`;
+    if (this.session?.timings?.ended === undefined) this.#describe().catch(() => {}); // only figures
+  }
+
+  #onStatus(status: Status): void {
+    switch (status.type) {
+      case 'connecting':
+        this.wait = 0;
+        break;
+      case 'open':
+        this.#enter('live');
+        if (this.cut !== undefined && this.cut.back === undefined) this.cut = { ...this.cut, open: true };
+        break;
+      case 'lost':
+        this.#enter('reconnecting');
+        this.#silence.cancel();
+        this.#retryAt = performance.now() + status.wait;
+        this.#tick();
+        // Tries that fail belong to the same cut.
+        if (this.cut === undefined || this.cut.back !== undefined) {
+          this.cut = { at: status.after, open: false, back: undefined };
+          this.breaks = [...this.breaks, status.after];
+          this.announcement = `The line was lost at event ${status.after}; reconnecting`;
+        } else {
+          this.cut = { ...this.cut, open: false };
+        }
+        this.#saveNow();
+        break;
+      case 'back':
+        this.cut = { at: status.cut, open: true, back: { at: status.back, seconds: status.duration / 1000, missing: status.missing, repeated: status.repeated } };
+        this.announcement = `Back at event ${status.back}, ${status.missing} lost, ${status.repeated} repeated`;
+        break;
+      case 'gap':
+        break; // the line is lost next, and the strip counts what was missing
+    }
+  }
+
+  async #onEnd(end: End): Promise<void> {
+    if (end.type === 'error') {
+      this.refuse(end.error);
+    } else if (end.type === 'nothing-more') {
+      const generation = this.#generation;
+      try {
+        const { state } = await persist(() => this.#options.client.state(this.id), { signal: this.#leaving.signal });
+        if (generation === this.#generation && this.active && isOver(state)) this.#finish(state, undefined);
+      } catch (error) {
+        if (generation === this.#generation) this.refuse(error);
+      }
+    }
+  }
+
+  /** Reads what the events do not say; returns the last id. */
+  async #describe(): Promise<number> {
+    const { id } = this;
+    const generation = this.#generation;
+    const session = await persist(() => this.#options.client.state(id), {
+      signal: this.#leaving.signal,
+      onFailure: () => {
+        if (this.phase === 'connecting' && this.#follow === undefined) this.#enter('reconnecting');
+      },
+    });
+    if (generation === this.#generation) this.#learn(session);
+    return session.last_event_id;
+  }
+
+  #learn(session: Session): void {
+    this.session = session;
+    this.unit ||= session.unit;
+    this.model = modelOf(session);
+    this.sourceType = session.source.type;
+    if (this.#closing === undefined) {
+      this.head = Math.max(this.head, session.last_event_id ?? 0);
+      this.readers = session.readers ?? 0;
+      this.over = isOver(session.state);
+    }
+    this.#attend();
+    this.#options.onSession?.(session);
+  }
+
+  #enter(phase: Phase): void {
+    this.phase = phase;
+    this.#attend();
+  }
+
+  /** Asks for head and readers while somebody looks at what can change. */
+  #attend(delay?: number): void {
+    if (this.#visible && this.active && !this.over) this.#watch.start(delay);
+    else this.#watch.stop();
+  }
+
+  /** A cut that nothing has come after is not to be told as one that is being mended. */
+  #giveUpCut(): void {
+    if (this.cut?.back === undefined) this.cut = undefined;
+  }
+
+  #syncText(): void {
+    this.#options.answer.sync();
+    this.#options.reasoning.sync();
+  }
+
+  /** Moves the address, unless it names a place that is not reached yet. */
+  #saveNow(): void {
+    if (this.id === '' || this.#goal !== undefined) return;
+    this.#options.address.update(this.place);
+    this.#options.address.flush();
+  }
+
+  #tick(): void {
+    const time = performance.now();
+    this.rate = this.#rate.at(time);
+    this.wait = this.phase === 'reconnecting' ? Math.max(0, Math.ceil((this.#retryAt - time) / 1000)) : 0;
+    if (this.phase === 'live' && !this.heldBack && this.#visible) this.#silence.check(time);
+  }
+}
+
+function isOver(state: Session['state']): state is Outcome {
+  return state === 'done' || state === 'stopped' || state === 'failed' || state === 'interrupted';
+}
+
+/** What has happened to the session, to be said. */
+function aloud(event: StreamEvent): string {
+  if (event.type === 'seam') return `Another answer of the model goes on from event ${event.id}`;
+  const why = 'reason' in event && event.reason === 'no_reader' ? ', because nobody read it,' : '';
+  return `The session was ${event.type} for all readers${why} at event ${event.id}`;
+}
