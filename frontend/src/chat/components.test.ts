@@ -2,15 +2,8 @@ import { render } from 'svelte/server';
 import { describe, expect, test } from 'vitest';
 import Composer from './Composer.svelte';
 import Handover from './Handover.svelte';
-import { handover } from './handover.ts';
 
 describe('Handover', () => {
-  test('goes on from an event, or reads the whole text', () => {
-    expect(handover('http://host', 's1', 57)).toBe("curl -N -H 'Last-Event-ID: 57' http://host/v1/sessions/s1/events");
-    expect(handover('http://host', 's1', 0)).toBe('curl -N http://host/v1/sessions/s1/events');
-    expect(handover('http://host', 's1', undefined)).toBe('curl http://host/v1/sessions/s1/text');
-  });
-
   for (const [ended, want] of [
     [false, 'Go on from here with curl'],
     [true, 'Read the whole text with curl'],
