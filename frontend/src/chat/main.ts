@@ -1,6 +1,7 @@
 import { mount } from 'svelte';
 import App from './App.svelte';
 import './app.css';
+import './conversation.css';
 import './dock.css';
 
 mount(App, { target: document.getElementById('app')! });
