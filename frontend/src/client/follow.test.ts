@@ -1,47 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ProblemError } from './client.ts';
-import type { StreamEvent } from './event.ts';
-import { Follow, GapError, type End, type FollowOptions, type Request, type Status } from './follow.ts';
+import { Follow, GapError, type Request } from './follow.ts';
+import { range, refuse, run, tick, type Run } from './follow.harness.ts';
 import { script, wire, wireDone, wireRange, type Line } from './testing.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
-
-interface Run {
-  follow: Follow;
-  ids: number[];
-  events: StreamEvent[];
-  statuses: Status[];
-  ends: End[];
-  activity: number;
-  /** Waits announced between tries. */
-  waits(): number[];
-  types(): string[];
-}
-
-function run(request: Request, options: FollowOptions = {}): Run {
-  const r = { ids: [], events: [], statuses: [], ends: [], activity: 0 } as unknown as Run;
-  r.waits = () => r.statuses.flatMap((s) => (s.type === 'lost' ? [s.wait] : []));
-  r.types = () => r.statuses.map((s) => s.type);
-  r.follow = new Follow(request, 's1', {
-    random: () => 0,
-    onStatus: (s) => r.statuses.push(s),
-    onEnd: (e) => r.ends.push(e),
-    onActivity: () => r.activity++,
-    ...options,
-    onEvent: (e) => {
-      r.ids.push(e.id);
-      r.events.push(e);
-      options.onEvent?.(e);
-    },
-  });
-  return r;
-}
-
-const tick = (ms = 0): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
-const range = (first: number, last: number): number[] => Array.from({ length: last - first + 1 }, (_, i) => first + i);
-const refuse = (status: number, headers: Record<string, string> = {}, body: unknown = { code: 'x', detail: 'because' }) => (): Response =>
-  new Response(JSON.stringify(body), { status, headers: { 'content-type': 'application/problem+json', ...headers } });
 
 describe('Follow', () => {
   test('delivers to the terminal event, then lets go of the line', async () => {

@@ -32,8 +32,11 @@ export function wireDone(id: number): string {
   return `id: ${id}\nevent: done\ndata: {"reason":"stop","usage":{"output_tokens":${id - 2}}}\n\n`;
 }
 
+/** What becomes of a request; nothing is a stream that the line writes. */
+export type Answer = (line: Line) => Response | Promise<Response> | void;
+
 /** Answers each request with the next of the answers; the last one stays. */
-export function script(...answers: ((line: Line) => Response | void)[]): { request: Request; lines: Line[] } {
+export function script(...answers: Answer[]): { request: Request; lines: Line[] } {
   const lines: Line[] = [];
   const request: Request = async (url, init) => {
     const answer = answers[Math.min(lines.length, answers.length - 1)];
@@ -67,7 +70,7 @@ export function script(...answers: ((line: Line) => Response | void)[]): { reque
       },
     };
     lines.push(line);
-    return answer(line) ?? new Response(body, { headers: { 'content-type': 'text/event-stream; charset=utf-8' } });
+    return (await answer(line)) ?? new Response(body, { headers: { 'content-type': 'text/event-stream; charset=utf-8' } });
   };
   return { request, lines };
 }
