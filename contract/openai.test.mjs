@@ -7,6 +7,7 @@ test('openai', { timeout: 120_000, concurrency: true }, async (t) => {
   await Promise.all([
     t.test('Responses', (t) => run(t, 'openai/responses.mjs', 17)),
     t.test('Chat Completions', (t) => run(t, 'openai/chat.mjs', 9)),
+    t.test('the command of the page', (t) => run(t, 'openai/handover.mjs', 3)),
     t.test('together', (t) => run(t, 'openai/together.mjs', 5)),
   ])
 })
