@@ -1,8 +1,8 @@
 /** A conversation: turns that were, and the one that is read. */
 
-import { newKey, persist, type CreateRequest, type Session, type SourceGiven } from '../client/index.ts';
+import { newKey, persist, type Session, type SourceGiven } from '../client/index.ts';
 import type { Place } from './address.ts';
-import { DEMO, modelOf, request, type Question, type Speed } from './question.ts';
+import { DEMO, modelOf, repeat, request, type Question, type Speed } from './question.ts';
 import { Reading, type ReadingOptions } from './reading.svelte.ts';
 import { askedOf, before, messagesOf, previousOf, promptOf, readTurns, sourceOf, type Turn } from './turn.ts';
 import { explain, headline } from './trouble.ts';
@@ -27,8 +27,9 @@ export class Conversation {
   readonly #options: ConversationOptions;
   #generation = 0; // tells what belongs to a conversation that has been left
   #leaving = new AbortController();
-  #question: Question | undefined; // as asked on this page
-  #source: SourceGiven | undefined = $state.raw(); // what the turn that is read was given
+  #asking = new AbortController(); // ends what is asked for in the place of the present turn
+  #question: Question | undefined = $state.raw(); // as asked on this page
+  #source: SourceGiven | undefined; // what the turn that is read was given
   #loading: Promise<unknown> | undefined; // of the turns before, and of the source
 
   constructor(options: ConversationOptions) {
@@ -50,7 +51,7 @@ export class Conversation {
 
   /** Whether there is a question that again asks. */
   get repeatable(): boolean {
-    return this.reading.phase === 'refused' ? this.#question !== undefined : this.canRegenerate;
+    return this.reading.phase === 'refused' ? this.#asked() !== undefined : this.canRegenerate;
   }
 
   /** Shows the session at the place that an address names, and the turns before it. */
@@ -64,29 +65,30 @@ export class Conversation {
     if (question.prompt.trim() === '') return;
     this.#options.address.flush();
     const turn = this.#turn();
-    if (turn !== undefined) this.turns = [...this.turns, turn];
+    if (turn !== undefined) {
+      this.turns = [...this.turns, turn];
+      if (this.#question === undefined) this.#loading ??= this.#late(turn.id);
+    }
     await this.#ask(question);
   }
 
   /** Does what can be done after a failure: asks the question again. False if there is none that can be. */
   again(): boolean {
-    if (this.reading.phase === 'refused' && this.#question !== undefined) {
-      void this.#ask(this.#question);
-      return true;
-    }
-    if (!this.canRegenerate) return false;
-    void this.regenerate();
+    if (!this.repeatable) return false;
+    const question = this.#asked();
+    if (this.reading.phase !== 'refused') void this.regenerate();
+    else if (question !== undefined) void this.#ask(question);
     return true;
   }
 
   /** Asks the same for another answer, which takes the place of this one. */
   async regenerate(): Promise<void> {
     if (!this.canRegenerate) return;
-    const { id, unit, session } = this.reading;
+    const { id, session } = this.reading;
+    if (session === undefined) return;
     await this.#replace('Regenerate', 'start', async (key, signal) => {
-      const source = this.#source ?? (await this.#options.client.source(id, { signal }));
-      const again: CreateRequest = { source: unseeded(source), unit: unit as Question['unit'], metadata: session?.metadata ?? {} };
-      return this.#options.client.create(rated(again, session), { key, signal });
+      this.#source ??= await this.#options.client.source(id, { signal });
+      return this.#options.client.create(repeat(this.#source, session), { key, signal });
     });
   }
 
@@ -101,6 +103,7 @@ export class Conversation {
   leave(): void {
     this.#generation++;
     this.#leaving.abort();
+    this.#asking.abort();
     this.#leaving = new AbortController();
     this.reading.leave();
     this.turns = [];
@@ -112,7 +115,7 @@ export class Conversation {
   async #ask(question: Question): Promise<void> {
     const generation = ++this.#generation;
     const { client } = this.#options;
-    const { signal } = this.#leaving;
+    const signal = this.#renew();
     this.reading.sending(question.model, question.unit);
     this.prompt = question.prompt;
     this.busy = false;
@@ -123,7 +126,7 @@ export class Conversation {
       if (generation !== this.#generation) return;
       const body = request(question, question.model === DEMO ? [] : messagesOf(this.turns), this.#previous());
       const key = newKey();
-      const session = await persist(() => client.create(body, { key }), {
+      const session = await persist(() => client.create(body, { key, signal }), {
         signal,
         onFailure: (error) => {
           if (generation === this.#generation) this.reading.tell(headline(error), `${explain(error)}; trying again`);
@@ -141,7 +144,7 @@ export class Conversation {
   async #replace(name: string, from: 'start' | 'seam', make: (key: string, signal: AbortSignal) => Promise<Session>): Promise<void> {
     if (this.busy) return;
     const generation = ++this.#generation;
-    const { signal } = this.#leaving;
+    const signal = this.#renew();
     const { reading } = this;
     const speed: Speed = reading.stepping ? 'step' : reading.pace;
     const key = newKey();
@@ -164,6 +167,21 @@ export class Conversation {
     }
   }
 
+  /** Takes back what is being asked for. */
+  #renew(): AbortSignal {
+    this.#asking.abort();
+    this.#asking = new AbortController();
+    return this.#asking.signal;
+  }
+
+  /** The question of the turn that is read, undefined if it is not known. */
+  #asked(): Question | undefined {
+    if (this.#question !== undefined) return this.#question;
+    const { model, session, stepping, pace } = this.reading;
+    if (session === undefined || model === '' || this.prompt === '') return undefined;
+    return { prompt: this.prompt, model, unit: session.unit, speed: stepping ? 'step' : pace };
+  }
+
   /** The turn that is read, as one of those before it; undefined if there is none. */
   #turn(): Turn | undefined {
     const { id, model, phase, ended, cursor, text, trouble } = this.reading;
@@ -184,6 +202,17 @@ export class Conversation {
     this.#loading = this.#load(session).catch(() => {}); // it was left
   }
 
+  /** Reads what a question has to be asked with, of a session that was left before it was known. */
+  async #late(id: string): Promise<void> {
+    const { signal } = this.#leaving;
+    try {
+      await this.#load(await persist(() => this.#options.client.state(id, { signal }), { signal }));
+    } catch {
+      // Left, or gone: then there is nothing to ask with.
+    }
+  }
+
+  /** Rejects when the conversation is left. */
   async #load(session: Session): Promise<void> {
     const { client } = this.#options;
     const { signal } = this.#leaving;
@@ -191,13 +220,15 @@ export class Conversation {
     const chain = readTurns(client, previous, signal, (turns) => {
       this.turns = [...turns, ...this.turns];
     });
-    const source = await sourceOf(client, session.id, signal);
-    if (source !== undefined) this.#given(session, source, previous === '');
-    this.earlier = await chain;
+    const source = sourceOf(client, session.id, signal).then((source) => {
+      if (source !== undefined) this.#given(session, source);
+    });
+    const [earlier] = await Promise.all([chain, source]);
+    this.earlier = earlier;
   }
 
   /** What a session was given is known; it may be one before the present one meanwhile. */
-  #given(session: Session, source: SourceGiven, root: boolean): void {
+  #given(session: Session, source: SourceGiven): void {
     const prompt = promptOf(source);
     const asked = askedOf(source);
     if (this.reading.id === session.id) {
@@ -206,19 +237,6 @@ export class Conversation {
     } else {
       this.turns = this.turns.map((turn) => (turn.id === session.id ? { ...turn, prompt: prompt ?? turn.prompt, asked } : turn));
     }
-    if (root) this.turns = [...before(source, modelOf(session)), ...this.turns];
+    if (previousOf(session) === '') this.turns = [...before(source, modelOf(session)), ...this.turns];
   }
-}
-
-/** The source without the seed that would give the same text. */
-function unseeded(source: SourceGiven): SourceGiven {
-  if (source.type !== 'generate') return source;
-  const { seed: _, ...rest } = source;
-  return rest;
-}
-
-/** The request at the rate that the session was written at. */
-function rated(request: CreateRequest, session: Session | undefined): CreateRequest {
-  const rate = session?.['rate'];
-  return typeof rate === 'number' && rate > 0 && request.source.type === 'generate' ? { ...request, rate } : request;
 }

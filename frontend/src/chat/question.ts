@@ -40,6 +40,22 @@ export function request(question: Question, history: readonly MessageGiven[] = [
   return { source: { type: 'upstream', model, messages: [...history, { role: 'user', content: prompt }] }, unit, metadata };
 }
 
+/** The request for another answer to what a session was given: all is the same but the seed, which would give the same text. */
+export function repeat(source: SourceGiven, session: Session): CreateRequest {
+  const { unit, encoding, encoding_source, rate, metadata } = session;
+  return {
+    source: source.type === 'generate' ? unseeded(source) : source,
+    unit,
+    ...(encoding !== undefined && encoding_source === 'request' ? { encoding } : {}),
+    ...(typeof rate === 'number' && rate > 0 ? { rate } : {}),
+    ...(metadata === undefined ? {} : { metadata }),
+  };
+}
+
+function unseeded({ type, prompt, length }: Extract<SourceGiven, { type: 'generate' }>): SourceGiven {
+  return { type, prompt, ...(length === undefined ? {} : { length }) };
+}
+
 /** The model whose answer a session is, as it is listed; '' of a text that is given or pushed. */
 export function modelOf({ source }: Session): string {
   return source.type === 'generate' ? DEMO : (source.model ?? '');

@@ -1,28 +1,17 @@
 /** What the page knows and does of one session, read at one place. */
 
-import {
-  CutError,
-  persist,
-  type Client,
-  type End,
-  type Follow,
-  type Outcome,
-  type Session,
-  type Source,
-  type Status,
-  type StreamEvent,
-  type TerminalEvent,
-} from '../client/index.ts';
+import { persist, type Client, type End, type Outcome, type Session, type Source, type Status, type StreamEvent, type TerminalEvent } from '../client/index.ts';
 import type { Place } from './address.ts';
 import type { Sink } from './answer.ts';
-import type { Cut } from './cut.ts';
-import { Pacer, type Schedule } from './pacer.ts';
-import { Picture } from './picture.ts';
+import { after, isUnmade, type Cut } from './cut.ts';
+import { Drawing } from './drawing.ts';
+import { Line } from './line.ts';
+import type { Schedule } from './pacer.ts';
 import { modelOf, type Speed } from './question.ts';
-import { Rate } from './rate.ts';
+import { Rate, tokensPerSecond } from './rate.ts';
 import type { Seam } from './seam.ts';
 import { Silence } from './silence.ts';
-import { ending, explain, NAMES, news, refusal, type Disk, type Trouble } from './trouble.ts';
+import { ending, explain, NAMES, news, newsOf, refusal, type Disk, type Trouble } from './trouble.ts';
 import { Watch } from './watch.ts';
 
 export type Phase = 'idle' | 'sending' | 'connecting' | 'live' | 'paused' | 'reconnecting' | 'refused' | Outcome;
@@ -104,20 +93,15 @@ export class Reading {
   announcement = $state('');
 
   readonly #options: ReadingOptions;
-  readonly #pacer: Pacer;
+  readonly #drawing: Drawing;
+  readonly #line: Line;
   readonly #rate = new Rate();
   readonly #silence: Silence;
   readonly #watch: Watch;
-  #follow: Follow | undefined;
   #generation = 0; // tells what belongs to a session that has been left
   #leaving = new AbortController(); // ends what is asked only for the session on the page
-  #log: StreamEvent[] = []; // what has been drawn once, from the first on
-  #picture = new Picture(); // of what is drawn
-  #received = 0; // the last event that the line has brought
-  #linePace: number | undefined; // undefined: no line is wanted
   #goal: Goal | undefined;
   #closing: { readonly at: number; readonly outcome: Outcome } | undefined;
-  #draggedAt = -Infinity;
   #dragging: ReturnType<typeof setTimeout> | undefined;
   #retryAt = 0;
   #ticker: ReturnType<typeof setInterval> | undefined;
@@ -128,7 +112,17 @@ export class Reading {
   constructor(options: ReadingOptions) {
     this.#options = options;
     const { client, schedule, atOnce } = options;
-    this.#pacer = new Pacer({ draw: (events) => this.#draw(events), schedule, atOnce });
+    this.#drawing = new Drawing(options.answer, options.reasoning);
+    this.#line = new Line({
+      client,
+      schedule,
+      atOnce,
+      draw: (events) => this.#draw(events),
+      cursor: () => this.cursor,
+      onEvent: (event) => this.#receive(event),
+      onStatus: (status) => this.#onStatus(status),
+      onEnd: (end) => void this.#onEnd(end),
+    });
     this.#silence = new Silence({
       ready: (signal) => client.ready({ signal }),
       onChange: (disk) => {
@@ -158,7 +152,7 @@ export class Reading {
 
   /** Why it ended, unless the outcome says it all. */
   get why(): string {
-    return this.end === undefined ? '' : ending(this.end, this.#picture.drawn);
+    return this.end === undefined ? '' : ending(this.end, this.#drawing.picture.drawn);
   }
 
   get place(): Place {
@@ -167,9 +161,12 @@ export class Reading {
 
   /** The answer as far as it is drawn. */
   get text(): string {
-    let text = '';
-    for (const event of this.#log.slice(0, this.cursor)) if (event.type === 'text') text += event.text;
-    return text;
+    return this.#drawing.text;
+  }
+
+  /** Tokens a second, as the whole session was written; undefined if that is not known. */
+  get tokensPerSecond(): number | undefined {
+    return this.session === undefined ? undefined : tokensPerSecond(this.session);
   }
 
   /** Shows the session at the place that an address names. */
@@ -263,22 +260,16 @@ export class Reading {
     if (!through || !this.active) return;
     if (this.phase === 'paused') this.announcement = `Stopped; you are at event ${this.cursor}`;
     if (this.phase !== 'paused' && this.pace === 0) return; // its end comes at once
-    let session: Session;
-    try {
-      session = await client.state(this.id, { signal: this.#leaving.signal });
-    } catch {
-      return; // its end comes, only later
-    }
+    await this.#ask();
     if (generation !== this.#generation) return;
-    this.#learn(session);
-    if (!this.active || this.phase === 'paused' || this.head <= this.#received + 1) return;
-    this.#halt('Paused at');
+    if (!this.active || this.phase === 'paused' || this.head <= this.#line.received + 1) return;
+    this.#halt('');
     this.announcement = `Stopped for all readers; you are at event ${this.cursor} of ${this.head}, and Continue reads the rest`;
   }
 
   /** Drops this page's line, as a broken network would. */
   drop(): void {
-    if (this.phase === 'live') this.#follow?.cut();
+    if (this.phase === 'live') this.#line.cut();
   }
 
   /** Lets a session go on that was paused for everybody. */
@@ -291,7 +282,7 @@ export class Reading {
     this.stepping = false;
     if (pace === this.pace) return;
     this.pace = pace;
-    if (this.#linePace !== undefined && this.#goal === undefined) this.#listen();
+    if (this.#line.pace !== undefined && this.#goal === undefined) this.#listen();
     this.#saveNow();
   }
 
@@ -309,13 +300,13 @@ export class Reading {
     this.#visible = visible;
     if (visible) {
       if (this.#away && this.active && this.phase !== 'paused') this.#listen();
-      else this.#follow?.wake();
+      else this.#line.wake();
       this.#away = false;
       this.#attend(0);
       return;
     }
     this.#attend();
-    this.#pacer.flush(); // no frame comes any more
+    this.#line.flush(); // no frame comes any more
     this.#hiding = setTimeout(() => this.rest(), HIDDEN_LIMIT);
   }
 
@@ -330,7 +321,7 @@ export class Reading {
 
   /** The network is back: no need to wait. */
   online(): void {
-    this.#follow?.wake();
+    this.#line.wake();
   }
 
   /** Forgets the session on the page, which itself goes on. */
@@ -339,22 +330,15 @@ export class Reading {
     this.#leaving.abort();
     this.#leaving = new AbortController();
     this.#hangUp();
-    this.#follow?.close();
-    this.#follow = undefined;
-    const { address, answer, reasoning } = this.#options;
-    address.drop();
-    answer.clear();
-    reasoning.clear();
-    this.#pacer.history = this.#received = 0;
-    this.#log = [];
-    this.#picture = new Picture();
+    this.#line.close();
+    this.#options.address.drop();
+    this.#drawing.clear();
     this.#aim(undefined);
     this.#closing = undefined;
-    this.#draggedAt = -Infinity;
     this.#away = false;
     this.#enter('idle');
     this.id = this.unit = this.model = this.sourceType = '';
-    this.cursor = this.head = this.readers = this.pace = 0;
+    this.head = this.readers = this.pace = 0;
     this.stepping = this.stopped = this.over = false;
     this.cut = this.end = this.session = this.trouble = undefined;
     this.breaks = [];
@@ -400,22 +384,24 @@ export class Reading {
   }
 
   #go(target: number, say: Goal['say']): void {
-    if (target > this.#log.length) this.#keep(this.#pacer.take()); // what the line has brought need not be asked for
-    if (target <= this.#log.length) {
+    const drawing = this.#drawing;
+    if (target > drawing.kept) drawing.keep(this.#line.take()); // what the line has brought need not be asked for
+    if (target <= drawing.kept) {
       this.#hangUp();
       this.#aim(undefined);
-      this.#redraw(target);
-      if (this.#picture.end !== undefined) this.#finish(this.#picture.end.outcome, this.#picture.end);
+      this.#show(target);
+      const { end } = drawing.picture;
+      if (end !== undefined) this.#finish(end.outcome, end);
       else if (target === this.#closing?.at) this.#finish(this.#closing.outcome, undefined);
       else this.#halt(say);
       return;
     }
-    if (this.cursor < this.#log.length) this.#redraw(this.#log.length);
+    this.#show(drawing.kept);
     this.#aim({ at: target, then: 'pause', say });
-    if (this.#linePace === 0 && this.#received === this.#log.length) return; // it is on its way
+    if (this.#line.pace === 0 && this.#line.received === this.cursor) return; // it is on its way
     this.#hangUp();
     this.#enter('connecting');
-    const wait = say === 'At' ? 0 : this.#draggedAt + DRAG - performance.now();
+    const wait = say === 'At' ? 0 : this.#line.askedAt + DRAG - performance.now();
     if (wait > 0) this.#dragging = setTimeout(() => this.#listen(), wait);
     else this.#listen();
   }
@@ -423,7 +409,7 @@ export class Reading {
   #aim(goal: Goal | undefined): void {
     this.#goal = goal;
     this.seeking = goal?.then === 'pause' && typeof goal.at === 'number' ? goal.at : undefined;
-    if (goal !== undefined) this.#pacer.history = goal.at === 'seam' ? Infinity : goal.at;
+    if (goal !== undefined) this.#line.history = goal.at === 'seam' ? Infinity : goal.at;
   }
 
   #halt(say: Goal['say']): void {
@@ -431,7 +417,7 @@ export class Reading {
     this.#aim(undefined);
     this.#enter('paused');
     this.cut = this.end = undefined;
-    this.#syncText();
+    this.#drawing.sync();
     this.#saveNow();
     this.announcement = say === '' ? '' : `${say} event ${this.cursor}`;
   }
@@ -441,45 +427,14 @@ export class Reading {
     this.#hangUp();
     this.#giveUpCut();
     this.#away = false;
-    const after = this.cursor;
-    const pace = this.#goal === undefined ? this.pace : 0;
-    this.#received = after;
-    this.#linePace = pace;
-    this.#draggedAt = performance.now();
+    this.#line.listen(this.id, this.#goal === undefined ? this.pace : 0);
     this.#silence.heard(performance.now());
     this.#ticker = setInterval(() => this.#tick(), TICK);
-    if (this.#follow !== undefined) {
-      this.#follow.seek(after);
-      this.#follow.setPace(pace);
-      this.#follow.resume();
-      return;
-    }
-    const follow: Follow = this.#options.client.follow(this.id, {
-      after,
-      pace,
-      cursor: (cause) => {
-        // A cut shows what is asked for again; of a broken line, what came whole is kept, or it might never get on.
-        if (cause instanceof CutError) this.#pacer.clear();
-        else this.#pacer.flush();
-        this.#received = this.cursor;
-        return this.cursor;
-      },
-      onEvent: (event) => this.#receive(event),
-      onStatus: (status) => {
-        if (this.#follow === follow) this.#onStatus(status);
-      },
-      onEnd: (end) => {
-        if (this.#follow === follow) void this.#onEnd(end);
-      },
-    });
-    this.#follow = follow;
   }
 
   /** Lets go of the line and of what is not drawn. */
   #hangUp(): void {
-    this.#linePace = undefined;
-    this.#follow?.pause();
-    this.#pacer.clear();
+    this.#line.hangUp();
     this.#rate.clear();
     this.rate = 0;
     this.#silence.clear();
@@ -495,9 +450,7 @@ export class Reading {
       this.disk = undefined;
       this.announcement = 'The text goes on';
     }
-    this.#received = event.id;
     if (event.id > this.head) this.head = event.id;
-    this.#pacer.push(event);
     const at = this.#goal?.at;
     if (at === 'seam' ? event.type === 'seam' : at !== undefined && event.id >= at) this.#arrive(event.id);
   }
@@ -505,11 +458,11 @@ export class Reading {
   /** The goal is reached. */
   #arrive(id: number): void {
     const goal = this.#goal;
-    this.#pacer.flush();
+    this.#line.flush();
     if (goal === undefined || this.#goal !== goal) return; // it was the session's end
     if (goal.then === 'pause') return this.#halt(goal.say);
     this.#aim(undefined);
-    this.#pacer.history = id;
+    this.#line.history = id;
     if (this.pace > 0) this.#listen();
     this.#saveNow();
   }
@@ -518,45 +471,26 @@ export class Reading {
   #draw(events: readonly StreamEvent[]): void {
     const last = events.at(-1);
     if (last === undefined) return;
-    const known = this.#log.length;
-    this.#keep(events);
-    const { answer, reasoning, news } = this.#picture.add(events);
-    this.#options.answer.append(answer);
-    this.#options.reasoning.append(reasoning);
-    this.cursor = last.id;
+    for (const event of this.#drawing.add(events)) this.announcement = newsOf(event);
     this.#copy();
-    for (const event of news) if (event.id > known) this.announcement = aloud(event);
-    if (last.id > this.#pacer.history) this.#rate.add(events.length, performance.now());
+    if (last.id > this.#line.history) this.#rate.add(events.length, performance.now());
     if (this.#goal === undefined) this.#options.address.update(this.place);
-    if (this.#picture.end !== undefined) this.#finish(this.#picture.end.outcome, this.#picture.end);
+    const { end } = this.#drawing.picture;
+    if (end !== undefined) this.#finish(end.outcome, end);
     this.#options.onDraw?.();
   }
 
-  /** Draws the text up to an event that is kept. */
-  #redraw(id: number): void {
-    const { answer, reasoning } = this.#options;
-    if (id < this.cursor) {
-      this.#picture = new Picture();
-      const all = this.#picture.add(this.#log.slice(0, id));
-      answer.replace(all.answer);
-      reasoning.replace(all.reasoning);
-    } else {
-      const more = this.#picture.add(this.#log.slice(this.cursor, id));
-      answer.append(more.answer);
-      reasoning.append(more.reasoning);
-    }
-    this.cursor = id;
+  /** Shows the session up to an event that is kept. */
+  #show(id: number): void {
+    this.#drawing.show(id);
     this.#copy();
     this.#options.onDraw?.();
   }
 
-  #keep(events: readonly StreamEvent[]): void {
-    for (const event of events) if (event.id === this.#log.length + 1) this.#log.push(event);
-  }
-
-  /** Brings up to date what is shown beside the texts. */
+  /** Brings what the page shows in line with what is drawn. */
   #copy(): void {
-    const { unit, reasoned, heldBack, tools, seams } = this.#picture;
+    const { unit, reasoned, heldBack, tools, seams } = this.#drawing.picture;
+    this.cursor = this.#drawing.cursor;
     this.unit = unit || this.unit;
     this.reasoned = reasoned;
     this.heldBack = heldBack;
@@ -566,9 +500,7 @@ export class Reading {
 
   #finish(outcome: Outcome, end: TerminalEvent | undefined): void {
     this.#hangUp();
-    this.#options.answer.end();
-    this.#options.reasoning.end();
-    this.#syncText();
+    this.#drawing.end();
     this.#aim(undefined);
     this.#giveUpCut();
     this.#closing = { at: this.cursor, outcome };
@@ -582,53 +514,57 @@ export class Reading {
     this.#saveNow();
     this.announcement = `${NAMES[outcome]} at event ${this.cursor}`;
     if (this.why !== '') this.announcement += `: ${this.why}`;
-    if (this.session?.timings?.ended === undefined) this.#describe().catch(() => {}); // only figures
+    if (this.session?.timings?.ended === undefined) void this.#ask();
   }
 
   #onStatus(status: Status): void {
+    const lost = status.type === 'lost' && !isUnmade(this.cut);
+    this.cut = after(this.cut, status);
     switch (status.type) {
       case 'connecting':
         this.wait = 0;
         break;
       case 'open':
         this.#enter('live');
-        if (this.cut !== undefined && this.cut.back === undefined) this.cut = { ...this.cut, open: true };
         break;
       case 'lost':
         this.#enter('reconnecting');
         this.#silence.cancel();
         this.#retryAt = performance.now() + status.wait;
         this.#tick();
-        // Tries that fail belong to the same cut.
-        if (this.cut === undefined || this.cut.back !== undefined) {
-          this.cut = { at: status.after, open: false, back: undefined };
+        if (lost) {
           this.breaks = [...this.breaks, status.after];
           this.announcement = `The line was lost at event ${status.after}; reconnecting`;
-        } else {
-          this.cut = { ...this.cut, open: false };
         }
         this.#saveNow();
         break;
       case 'back':
-        this.cut = { at: status.cut, open: true, back: { at: status.back, seconds: status.duration / 1000, missing: status.missing, repeated: status.repeated } };
         this.announcement = `Back at event ${status.back}, ${status.missing} lost, ${status.repeated} repeated`;
         break;
-      case 'gap':
-        break; // the line is lost next, and the strip counts what was missing
     }
   }
 
   async #onEnd(end: End): Promise<void> {
-    if (end.type === 'error') {
-      this.refuse(end.error);
-    } else if (end.type === 'nothing-more') {
-      const generation = this.#generation;
-      try {
-        const { state } = await persist(() => this.#options.client.state(this.id), { signal: this.#leaving.signal });
-        if (generation === this.#generation && this.active && isOver(state)) this.#finish(state, undefined);
-      } catch (error) {
-        if (generation === this.#generation) this.refuse(error);
-      }
+    if (end.type === 'error') return this.refuse(end.error);
+    if (end.type !== 'nothing-more') return;
+    const generation = this.#generation;
+    const at = this.cursor;
+    try {
+      const { state } = await persist(() => this.#options.client.state(this.id), { signal: this.#leaving.signal });
+      if (generation === this.#generation && this.#line.pace !== undefined && this.cursor === at && isOver(state)) this.#finish(state, undefined);
+    } catch (error) {
+      if (generation === this.#generation && this.#line.pace !== undefined) this.refuse(error);
+    }
+  }
+
+  /** Asks once more what the server says of the session: with its end come figures. */
+  async #ask(): Promise<void> {
+    const generation = this.#generation;
+    try {
+      const session = await this.#options.client.state(this.id, { signal: this.#leaving.signal });
+      if (generation === this.#generation) this.#learn(session);
+    } catch {
+      // Without the figures, then.
     }
   }
 
@@ -639,7 +575,7 @@ export class Reading {
     const session = await persist(() => this.#options.client.state(id), {
       signal: this.#leaving.signal,
       onFailure: () => {
-        if (this.phase === 'connecting' && this.#follow === undefined) this.#enter('reconnecting');
+        if (this.phase === 'connecting' && !this.#line.begun) this.#enter('reconnecting');
       },
     });
     if (generation === this.#generation) this.#learn(session);
@@ -673,12 +609,7 @@ export class Reading {
 
   /** A cut that nothing has come after is not to be told as one that is being mended. */
   #giveUpCut(): void {
-    if (this.cut?.back === undefined) this.cut = undefined;
-  }
-
-  #syncText(): void {
-    this.#options.answer.sync();
-    this.#options.reasoning.sync();
+    if (isUnmade(this.cut)) this.cut = undefined;
   }
 
   /** Moves the address, unless it names a place that is not reached yet. */
@@ -698,11 +629,4 @@ export class Reading {
 
 function isOver(state: Session['state']): state is Outcome {
   return state === 'done' || state === 'stopped' || state === 'failed' || state === 'interrupted';
-}
-
-/** What has happened to the session, to be said. */
-function aloud(event: StreamEvent): string {
-  if (event.type === 'seam') return `Another answer of the model goes on from event ${event.id}`;
-  const why = 'reason' in event && event.reason === 'no_reader' ? ', because nobody read it,' : '';
-  return `The session was ${event.type} for all readers${why} at event ${event.id}`;
 }

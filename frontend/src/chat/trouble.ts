@@ -1,6 +1,6 @@
 /** What the page says of an error. */
 
-import { passes, ProblemError, type Failure, type Outcome, type TerminalEvent } from '../client/index.ts';
+import { passes, ProblemError, type Failure, type Outcome, type StreamEvent, type TerminalEvent } from '../client/index.ts';
 
 export interface Trouble {
   readonly title: string;
@@ -112,4 +112,11 @@ export function news(disk: Disk | undefined): string {
     case undefined:
       return 'The relay’s disk is back';
   }
+}
+
+/** What has happened to the whole session, to be said aloud. */
+export function newsOf(event: StreamEvent): string {
+  if (event.type === 'seam') return `Another answer of the model goes on from event ${event.id}`;
+  const why = 'reason' in event && event.reason === 'no_reader' ? ', because nobody read it,' : '';
+  return `The session was ${event.type} for all readers${why} at event ${event.id}`;
 }

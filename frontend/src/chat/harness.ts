@@ -1,11 +1,13 @@
-/** A chat before a scripted server, for its tests. */
+/** A conversation before a scripted server, for its tests. */
 
 import { afterEach, beforeEach, vi } from 'vitest';
 import { Client } from '../client/index.ts';
 import { script, type Line } from '../client/testing.ts';
 import { formatPlace } from './address.ts';
-import { Chat } from './chat.svelte.ts';
+import type { Piece, Sink } from './answer.ts';
+import { Conversation } from './conversation.svelte.ts';
 import type { Question } from './question.ts';
+import type { Reading } from './reading.svelte.ts';
 
 /** Makes the tests of a file run in virtual time. */
 export function inVirtualTime(): void {
@@ -14,27 +16,47 @@ export function inVirtualTime(): void {
 }
 
 export const tick = (ms = 0): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
-export const question: Question = { prompt: 'hello', model: 'demo', unit: 'token', speed: 30 };
+export const question: Question = { prompt: 'hello', model: 'demo', unit: 'token', speed: 0 };
 
-export class Drawing {
+/** A sink that counts what is done to it. */
+export class Drawn implements Sink {
   text = '';
   marks: number[] = []; // lengths of the text before them
-  append(text: string): void {
-    this.text += text;
+  ids: number[] = [];
+  ends = 0;
+  replaced = 0;
+  append(pieces: readonly Piece[]): void {
+    for (const { id, text, seam } of pieces) {
+      if (seam) this.marks.push(this.text.length);
+      else this.ids.push(id);
+      this.text += text;
+    }
   }
-  mark(): void {
-    this.marks.push(this.text.length);
+  replace(pieces: readonly Piece[]): void {
+    this.replaced++;
+    this.#begin();
+    this.append(pieces);
+  }
+  end(): void {
+    this.ends++;
   }
   clear(): void {
-    this.text = '';
-    this.marks = [];
+    this.ends = this.replaced = 0;
+    this.#begin();
   }
   sync(): void {}
+  #begin(): void {
+    this.text = '';
+    this.marks = [];
+    this.ids = [];
+  }
 }
 
 export interface Harness {
-  chat: Chat;
-  answer: Drawing;
+  talk: Conversation;
+  reading: Reading;
+  answer: Drawn;
+  reasoning: Drawn;
   lines: Line[];
   calls: { method: string; url: string; body: Record<string, unknown> | undefined; key: string | undefined }[];
   /** The address, and how many entries the history has got. */
@@ -44,8 +66,8 @@ export interface Harness {
   pending: () => boolean;
 }
 
-/** A chat before a scripted events route; other routes answer from `state`, unless create or other does. */
-export function harness(answers: ((line: Line) => Response | void)[], state: Record<string, unknown> = {}, create?: () => Response, other?: (url: string) => Response | Promise<Response> | undefined): Harness {
+/** A conversation before a scripted events route; a session's state is `state`, unless create or other answers. */
+export function harness(answers: ((line: Line) => Response | void)[], state: Record<string, unknown> = {}, create?: () => Response, other?: (url: string, init: RequestInit) => Response | Promise<Response> | undefined): Harness {
   const { request, lines } = script(...answers);
   const calls: Harness['calls'] = [];
   let url = '/';
@@ -56,17 +78,19 @@ export function harness(answers: ((line: Line) => Response | void)[], state: Rec
       if (input.includes('/events')) return request(input, init as Parameters<typeof request>[1]);
       calls.push({ method: init.method!, url: input, body: init.body ? JSON.parse(init.body as string) : undefined, key: (init.headers as Record<string, string>)['Idempotency-Key'] });
       if (input === '/v1/sessions' && init.method === 'POST' && create !== undefined) return create();
-      const answer = other?.(input);
+      const answer = other?.(input, init);
       if (answer !== undefined) return answer;
+      if (/\/(source|text)$/.test(input)) return problem(404, 'route_not_found', '');
       const session = { id: 's1', state: 'running', source: { type: 'generate' }, unit: 'token', last_event_id: 9, events_url: '', ...state };
       return new Response(JSON.stringify(session), { status: 200 });
     }) as typeof fetch,
   });
-  const answer = new Drawing();
-  const chat = new Chat({
+  const answer = new Drawn();
+  const reasoning = new Drawn();
+  const talk = new Conversation({
     client,
     answer,
-    reasoning: new Drawing(),
+    reasoning,
     address: {
       push: (place) => {
         url = formatPlace(place);
@@ -85,7 +109,7 @@ export function harness(answers: ((line: Line) => Response | void)[], state: Rec
     },
     atOnce: () => false,
   });
-  return { chat, answer, lines, calls, url: () => url, entries: () => entries, pending: () => pending };
+  return { talk, reading: talk.reading, answer, reasoning, lines, calls, url: () => url, entries: () => entries, pending: () => pending };
 }
 
 /** The text of the events of wireRange. */
