@@ -13,9 +13,11 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// contentSecurityPolicy lets the page do what it does and nothing else.
+// contentSecurityPolicy lets the page do what it does and nothing else. Text
+// becomes HTML by two hands only: Svelte's, of its own templates, and DOMPurify's.
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
-	"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; " +
+	"require-trusted-types-for 'script'; trusted-types svelte-trusted-html dompurify"
 
 // A page serves the built front end: each file under its name, and index.html
 // for every other path that has no dot, since the page finds its way by itself.
