@@ -2,17 +2,19 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
-import { Cleanup, noBrowser, openTab, startBrowser, startServer } from './harness.mjs';
+import { markdown } from './fixtures.mjs';
+import { Cleanup, noBrowser, startBrowser, startServer } from './harness.mjs';
+import { openTab, tell } from './tab.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 describe('access', { skip: noBrowser(), timeout: 300_000 }, () => {
   const cleanup = new Cleanup();
-  let url;
+  let server;
   let browser;
 
   before(async () => {
-    ({ url } = await startServer(cleanup));
+    server = await startServer(cleanup);
     browser = await startBrowser(cleanup);
   });
   after(() => cleanup.run());
@@ -25,7 +27,7 @@ describe('access', { skip: noBrowser(), timeout: 300_000 }, () => {
       test(`${colorScheme}, ${viewport.width} wide`, async () => {
         const context = await browser.newContext({ colorScheme, viewport });
         try {
-          const tab = await openTab(context, url);
+          const tab = await openTab(context, server.url);
           const { page } = tab;
 
           const check = async (when) => {
@@ -39,7 +41,7 @@ describe('access', { skip: noBrowser(), timeout: 300_000 }, () => {
             );
             const { wide, small } = await page.evaluate(() => ({
               wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-              small: [...document.querySelectorAll('button, select, textarea, summary, a')]
+              small: [...document.querySelectorAll('button, select, textarea, summary, a:not(.answer a), input[type=range], label:has([type=radio])')]
                 .filter((element) => element.checkVisibility())
                 .map((element) => ({ box: element.getBoundingClientRect(), name: element.outerHTML }))
                 .filter(({ box }) => box.width > 0 && (box.height < 44 || box.width < 44))
@@ -52,31 +54,44 @@ describe('access', { skip: noBrowser(), timeout: 300_000 }, () => {
           };
 
           await check('idle');
-          await tab.choose('Model', 'demo');
-          await tab.choose('Speed', '30');
+          await tab.choose('Speed', '0');
           await tab.send('Tell me of a-word-that-is-much-too-long-for-any-line-of-a-phone-and-then-goes-on-for-a-while');
           await tab.reach(10);
           await check('streaming');
-          await tab.button('Cut').click();
-          await tab.back(1);
+          await tab.mended(() => tab.button('Cut').click());
           await check('back');
-          await tab.button('Pause').click();
-          await page.locator('summary', { hasText: 'curl' }).click();
+          await tab.pause();
+          const at = await tab.cursor();
+          for (const summary of ['Continue with curl', 'Continue with OpenAI SDK']) await page.locator('summary', { hasText: summary }).click();
           await check('paused');
-          const curl = await page.locator('.command code').textContent();
-          assert.equal(curl, `curl -N -H 'Last-Event-ID: ${await tab.cursor()}' ${url}/v1/sessions/${tab.id}/events`);
+          assert.ok((await page.locator('.handover code').allTextContents()).some((code) => code === `curl -N -H 'Last-Event-ID: ${at}' ${server.url}/v1/sessions/${tab.id}/events`), 'curl');
+          await tab.choose('Speed', 'step');
+          await check('step by step');
+          await tab.choose('Speed', '0');
           await tab.button('Continue').click();
           await tab.button('Stop').click();
-          await page.getByTestId('ended').waitFor();
-          await page.locator('summary', { hasText: 'Read the whole text with curl' }).click();
+          await tab.ended.waitFor();
           await check('stopped');
-          assert.equal(await page.locator('.command code').textContent(), `curl ${url}/v1/sessions/${tab.id}/text`);
-          await tab.choose('Speed', '0');
-          await tab.send('Tell me of the sea');
+          await tab.send('Tell me of ships'); // a second turn
+          await tab.reach(5);
+          await tab.button('Stop').click();
+          await tab.ended.waitFor();
+          await check('two turns');
+          const id = await server.create({ source: { type: 'text', text: markdown }, unit: 'token' });
+          await page.goto(`${server.url}/s/${id}`);
           await tab.finished();
+          await page.locator('summary', { hasText: 'Read it with curl' }).click();
           await check('done');
-          await tab.page.goto(`${url}/s/aaaaaaaaaaaaaaaaaaaaaaaaaa`);
-          await tab.page.getByTestId('trouble').waitFor();
+          for (const view of ['Source', 'Tokens']) {
+            await tab.view(view);
+            await check(`done, as ${view}`);
+          }
+          await tab.view('Text');
+          await tab.scrubber.fill('100');
+          await tab.at(100);
+          await check('sought');
+          await tab.page.goto(`${server.url}/s/aaaaaaaaaaaaaaaaaaaaaaaaaa`);
+          await tab.trouble.waitFor();
           assert.equal(await tab.button('Try again').count(), 0);
           await check('refused');
           await page.route('**/v1/sessions/joined', (route) => route.fulfill({ json: { id: 'joined', state: 'done', source: { type: 'upstream', model: 'provider/model' }, unit: 'word', last_event_id: 5 } }));
@@ -94,9 +109,10 @@ describe('access', { skip: noBrowser(), timeout: 300_000 }, () => {
                 .join(''),
             }),
           );
-          await page.goto(`${url}/s/joined`);
+          await page.goto(`${server.url}/s/joined`);
           await tab.finished();
           await page.getByRole('note').getByText('asked to go on after 14 characters').waitFor();
+          await tab.view('Source');
           assert.equal(await page.locator('.seam').evaluate((mark) => mark.getClientRects().length), 1);
           for (const text of [await tab.source(), await tab.shown(), await tab.output.innerText()]) assert.equal(text, 'Once upon a time\nthere was');
           await check('seam');
@@ -109,23 +125,20 @@ describe('access', { skip: noBrowser(), timeout: 300_000 }, () => {
   }
 
   test('the status says what happened, never the text', async () => {
-    const context = await browser.newContext();
-    try {
-      const tab = await openTab(context, url);
+    await tell(browser, server.url, async (open) => {
+      const tab = await open();
       await tab.page.evaluate(() => {
         globalThis.said = [];
         const status = document.querySelector('[role=status]');
         new MutationObserver(() => globalThis.said.push(status.textContent)).observe(status, { childList: true, characterData: true, subtree: true });
       });
-      await tab.choose('Model', 'demo');
-      await tab.choose('Speed', '100');
+      await tab.choose('Speed', '0');
       await tab.send('Tell me of the sea');
       await tab.reach(10);
-      await tab.button('Pause').click();
+      await tab.pause();
       await tab.button('Continue').click();
       await tab.reach(30);
-      await tab.button('Cut').click();
-      await tab.back(1);
+      await tab.mended(() => tab.button('Cut').click());
       await tab.finished();
       const said = await tab.page.evaluate(() => globalThis.said.filter((text) => text !== ''));
       const want = [
@@ -138,8 +151,6 @@ describe('access', { skip: noBrowser(), timeout: 300_000 }, () => {
       ];
       assert.equal(said.length, want.length, said.join('\n'));
       for (const [i, text] of said.entries()) assert.match(text, want[i]);
-    } finally {
-      await context.close();
-    }
+    });
   });
 });

@@ -28,6 +28,9 @@ export function noBrowser() {
 /** The seed of what a run leaves to chance; E2E_SEED repeats a run. */
 export const seed = Number(process.env.E2E_SEED ?? Math.floor(Math.random() * 2 ** 31));
 
+/** How often each of the scenarios of exact.test.mjs is told, each time with other times. */
+export const rounds = Number(process.env.E2E_ROUNDS ?? 1);
+
 /** Returns a function that yields whole numbers from low to high, the same for one seed and salt. */
 export function chance(salt) {
   let n = (seed + Math.imul(salt, 0x9e3779b9)) >>> 0;
@@ -69,7 +72,7 @@ export async function startServer(cleanup, ...flags) {
   return server;
 }
 
-/** The running binary, which can be killed and started again on the same port and data. */
+/** The running binary, which can be killed and started again on the same port and data, and asked what there is. */
 class Server {
   /** Its lines on stderr, from all starts. */
   log = [];
@@ -106,24 +109,78 @@ class Server {
     this.#child.kill(signal);
     await this.#gone;
   }
+
+  /** Makes a session; returns its id. */
+  async create(request) {
+    const response = await fetch(`${this.url}/v1/sessions`, { method: 'POST', body: JSON.stringify(request) });
+    const session = await response.json();
+    if (!response.ok) throw new Error(JSON.stringify(session));
+    return session.id;
+  }
+
+  async state(id) {
+    return (await fetch(`${this.url}/v1/sessions/${id}`)).json();
+  }
+
+  async text(id) {
+    return (await fetch(`${this.url}/v1/sessions/${id}/text`)).text();
+  }
+
+  /** The text of the events up to this one. */
+  async textUpTo(id, last) {
+    const leaving = new AbortController();
+    const response = await fetch(`${this.url}/v1/sessions/${id}/events`, { signal: leaving.signal });
+    let text = '';
+    let held = '';
+    try {
+      for await (const part of response.body.pipeThrough(new TextDecoderStream())) {
+        const events = (held + part).split('\n\n');
+        held = events.pop();
+        for (const event of events) {
+          const number = /^id: (\d+)$/m.exec(event);
+          if (number === null) continue;
+          if (Number(number[1]) > last) return text;
+          if (!/^event: /m.test(event)) text += JSON.parse(/^data: (.*)$/m.exec(event)[1]).text;
+        }
+      }
+      return text;
+    } finally {
+      leaving.abort();
+    }
+  }
+
+  async post(id, path, body) {
+    const response = await fetch(`${this.url}/v1/sessions/${id}/${path}`, { method: 'POST', body: body && JSON.stringify(body) });
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+  }
+
+  /** Waits until so many read the session. */
+  async readers(id, n) {
+    await until(async () => (await this.state(id)).readers, (got) => got === n, `readers of ${id}, want ${n}`);
+  }
 }
 
 /** Builds the client library for Node; returns its module. */
-export async function loadClient(cleanup) {
-  const outDir = mkdtempSync(join(tmpdir(), 'tokenrelay-client-'));
+export function loadClient(cleanup) {
+  return loadModule(cleanup, 'src/client/index.ts');
+}
+
+/** Builds a module of the front end for Node; returns it. */
+export async function loadModule(cleanup, entry) {
+  const outDir = mkdtempSync(join(tmpdir(), 'tokenrelay-module-'));
   cleanup.add(() => rmSync(outDir, { recursive: true }));
   await bundle({
     configFile: false,
     logLevel: 'warn',
-    build: { outDir, emptyOutDir: false, target: 'node20', lib: { entry: join(frontend, 'src/client/index.ts'), formats: ['es'], fileName: 'client' } },
+    build: { outDir, emptyOutDir: false, target: 'node20', lib: { entry: join(frontend, entry), formats: ['es'], fileName: 'module' } },
   });
-  return import(pathToFileURL(join(outDir, 'client.js')).href);
+  return import(pathToFileURL(join(outDir, 'module.js')).href);
 }
 
 /** Starts a foreign upstream; returns the flag that names it to the server. */
 export async function startUpstream(cleanup, fixtures) {
   const mock = new LLMock({ port: 0, strict: true });
-  mock.addFixturesFromJSON(fixtures);
+  for (const fixture of fixtures) mock.addFixture(fixture);
   await mock.start();
   cleanup.add(() => mock.stop());
   return ['--upstream', `name=aimock,base_url=${mock.url}/v1,model=gpt-4o`];
@@ -192,103 +249,45 @@ export async function startBadNetwork(to) {
   return network;
 }
 
+const FLAGS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
 export async function startBrowser(cleanup) {
-  const browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  });
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   cleanup.add(() => browser.close());
   return browser;
 }
 
 /**
- * Opens a tab that notes what must not happen: a request to another host, a
- * report of the content security policy, an uncaught error.
+ * Starts a browser whose tabs can be hidden and put to sleep. In the other's,
+ * every tab has the focus at all times. Returns its one context.
  */
-export async function openTab(context, url) {
-  const page = await context.newPage();
-  const wrong = [];
-  const origin = new URL(url).origin;
-  page.on('request', (request) => {
-    const to = new URL(request.url());
-    if (to.origin !== origin && to.protocol !== 'data:') wrong.push(`request to ${request.url()}`);
+export async function startWindow(cleanup) {
+  const profile = mkdtempSync(join(tmpdir(), 'tokenrelay-profile-'));
+  cleanup.add(() => rmSync(profile, { recursive: true, force: true, maxRetries: 5 }));
+  const child = spawn(CHROMIUM, [...FLAGS, '--remote-debugging-port=0', `--user-data-dir=${profile}`, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const gone = once(child, 'exit');
+  cleanup.add(async () => {
+    child.kill();
+    await gone;
   });
-  page.on('pageerror', (error) => wrong.push(`uncaught: ${error.stack ?? error}`));
-  page.on('console', (message) => {
-    if (/content security policy/i.test(message.text())) wrong.push(message.text());
+  const address = await new Promise((resolve) => {
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      const match = /listening on (ws:\S+)/.exec(line);
+      if (match !== null) resolve(match[1]);
+    });
   });
-  await page.goto(url);
-  return new Tab(page, wrong);
-}
-
-/** The page as its user has it. */
-export class Tab {
-  constructor(page, wrong) {
-    this.page = page;
-    this.wrong = wrong;
-    this.prompt = page.getByRole('textbox');
-    this.output = page.getByTestId('output');
-    this.done = page.getByTestId('done');
-    this.strip = page.getByTestId('strip');
-    this.status = page.getByRole('status');
-  }
-
-  button(name) {
-    return this.page.getByRole('button', { name, exact: true });
-  }
-
-  async choose(label, value) {
-    await this.page.getByLabel(label).selectOption(value);
-  }
-
-  async send(prompt) {
-    await this.prompt.fill(prompt);
-    await this.button('Send').click();
-    await this.page.waitForURL(/\/s\//);
-  }
-
-  /** The session in the address. */
-  get id() {
-    return /\/s\/([^/?]+)/.exec(this.page.url())[1];
-  }
-
-  async source() {
-    return (await this.output.getAttribute('data-source')) ?? '';
-  }
-
-  /** The text as drawn. */
-  async shown() {
-    return this.output.evaluate((element) => element.textContent);
-  }
-
-  async cursor() {
-    return Number(await this.page.getByTestId('cursor').textContent());
-  }
-
-  /** Waits until this event is drawn, or a later one. */
-  async reach(id) {
-    await this.page.waitForFunction((id) => Number(document.querySelector('[data-testid="cursor"]')?.textContent) >= id, id, { polling: 'raf' });
-  }
-
-  /** Waits until the strip tells of a line that is back. */
-  async back(cuts) {
-    const text = cuts > 1 ? `${cuts} cuts` : 'back at';
-    await this.strip.filter({ hasText: 'back at' }).filter({ hasText: text }).waitFor();
-    return (await this.strip.textContent()).replace(/\s+/g, ' ').trim();
-  }
-
-  async finished() {
-    await this.done.waitFor({ timeout: 60_000 });
-  }
+  const browser = await chromium.connectOverCDP(address, { noDefaults: true });
+  cleanup.add(() => browser.close());
+  return browser.contexts()[0];
 }
 
 /** Waits until probe gives a value for which ok holds; fails with the last value. */

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { fixtures, long } from './fixtures.mjs';
-import { chance, Cleanup, loadClient, noBrowser, openTab, seed, startBrowser, startServer, startUpstream, until } from './harness.mjs';
+import { fixtures, long, markdown } from './fixtures.mjs';
+import { chance, Cleanup, loadClient, noBrowser, seed, startBrowser, startServer, startUpstream, until } from './harness.mjs';
+import { tell } from './tab.mjs';
 
 /** Milliseconds from the server's being back to the page's: the longest wait, and a busy machine. */
 const SOON = 4000;
+
+const PROMPT = 'Tell me of ships';
 
 describe('a restart of the server', { skip: noBrowser(), timeout: 300_000 }, () => {
   const cleanup = new Cleanup();
@@ -22,48 +25,24 @@ describe('a restart of the server', { skip: noBrowser(), timeout: 300_000 }, () 
   function story(name, salt, run) {
     test(name, async (t) => {
       t.diagnostic(`E2E_SEED=${seed}`);
-      const context = await browser.newContext();
-      try {
-        const tab = await openTab(context, server.url);
+      await tell(browser, server.url, async (open) => {
+        const tab = await open();
         await run(tab, chance(salt), t);
-        await tab.page.getByTestId('trouble').waitFor({ state: 'detached' });
-        assert.deepEqual(tab.wrong, []);
-      } finally {
-        await context.close();
-      }
+        await tab.trouble.waitFor({ state: 'detached' });
+      });
     });
   }
 
-  const get = async (path) => (await fetch(server.url + path)).json();
-  const state = (id) => get(`/v1/sessions/${id}`);
-  const text = async (id) => (await fetch(`${server.url}/v1/sessions/${id}/text`)).text();
-  const post = async (id, command) => assert.ok((await fetch(`${server.url}/v1/sessions/${id}/${command}`, { method: 'POST' })).ok);
-  const asked = async (prompt) => (await get('/v1/sessions?limit=200')).sessions.filter((session) => session.metadata?.prompt === prompt);
-  const line = (tab, hasText) => tab.page.getByTestId('status-line').filter({ hasText }).waitFor();
+  const asked = async (prompt) => {
+    const { sessions } = await (await fetch(`${server.url}/v1/sessions?limit=200`)).json();
+    return sessions.filter((session) => session.metadata?.prompt === prompt);
+  };
 
-  /** What the demo answers if nobody kills the server. */
-  async function undisturbed(prompt) {
-    const body = JSON.stringify({ source: { type: 'generate', prompt }, unit: 'token' });
-    const { id } = await (await fetch(`${server.url}/v1/sessions`, { method: 'POST', body })).json();
-    const { last_event_id } = await until(() => state(id), (session) => session.state === 'done', 'done');
-    return { text: await text(id), last: last_event_id };
-  }
-
-  /** Asks the demo, which writes at a speed that leaves time to kill it. */
-  async function ask(tab, prompt, upTo, speed = 100) {
-    await tab.choose('Model', 'demo');
-    await tab.choose('Speed', String(speed));
-    await tab.send(prompt);
+  /** Opens a session of a text that leaves time to kill the server. */
+  async function begin(tab, upTo) {
+    const id = await server.create({ source: { type: 'text', text: markdown }, unit: 'token', rate: 120, metadata: { prompt: PROMPT } });
+    await tab.page.goto(`${server.url}/s/${id}`);
     await tab.reach(upTo);
-  }
-
-  async function exact(tab, want) {
-    await tab.finished();
-    assert.equal(await tab.source(), want.text);
-    assert.equal(await tab.shown(), want.text);
-    assert.equal(await tab.cursor(), want.last);
-    assert.equal(await text(tab.id), want.text);
-    assert.equal((await state(tab.id)).last_event_id, want.last);
   }
 
   /** Starts the server again, and tells how long the page takes then. */
@@ -77,33 +56,13 @@ describe('a restart of the server', { skip: noBrowser(), timeout: 300_000 }, () 
     return found;
   }
 
-  story('in mid-answer, by kill -9 and then by SIGTERM', 1, async (tab, random, t) => {
-    const want = await undisturbed('Tell me of the sea');
-    await ask(tab, 'Tell me of the sea', 5);
-    for (const [n, signal] of ['SIGKILL', 'SIGTERM'].entries()) {
-      await tab.reach((await tab.cursor()) + random(1, 30));
-      await server.kill(signal);
-      await line(tab, 'reconnecting');
-      assert.match(await tab.strip.textContent(), /cut at \d+/);
-      assert.ok(want.text.startsWith(await tab.source()));
-      const strip = await startAgain(t, () => tab.back(n + 1));
-      t.diagnostic(`${signal}: ${strip}`);
-      assert.match(strip, /^cut at \d+ · back at \d+ after \d+\.\d s · 0 lost · 0 repeated( · 2 cuts so far)?$/);
-      const [, at, back] = /cut at (\d+).*?back at (\d+)/.exec(strip);
-      assert.equal(Number(back), Number(at) + 1);
-    }
-    await exact(tab, want);
-    assert.match(await tab.strip.textContent(), /0 lost\s*·\s*0 repeated/);
-  });
-
   story('and a reload of the page: while it is down, and while the page opens', 2, async (tab, random, t) => {
-    const want = await undisturbed('Tell me of ships');
-    await ask(tab, 'Tell me of ships', random(10, 40));
+    await begin(tab, random(10, 40));
     await server.kill();
-    await line(tab, 'reconnecting');
+    await tab.says('reconnecting');
     const address = tab.page.url();
     const at = await tab.cursor();
-    assert.equal(new URL(address).searchParams.get('at'), String(at));
+    assert.equal(tab.parameter('at'), String(at));
     await assert.rejects(tab.page.reload(), /ERR_CONNECTION_REFUSED/); // the browser's own page
     await startAgain(t, async () => {
       // As its reload button does; it may come before by itself.
@@ -112,7 +71,7 @@ describe('a restart of the server', { skip: noBrowser(), timeout: 300_000 }, () 
       });
       await tab.reach(at + 1);
     });
-    await tab.page.locator('.question').getByText('Tell me of ships').waitFor();
+    await tab.page.locator('.question').getByText(PROMPT).waitFor();
 
     for (const path of [`/s/${tab.id}`, `/s/${tab.id}?at=${await tab.cursor()}`]) {
       // The page has come, and its first requests find nobody.
@@ -122,49 +81,51 @@ describe('a restart of the server', { skip: noBrowser(), timeout: 300_000 }, () 
         await route.continue();
       });
       await tab.page.goto(server.url + path);
-      await line(tab, 'reconnecting');
+      await tab.says('reconnecting');
       await tab.page.unroute('**/v1/**');
       await startAgain(t, () => tab.reach(5));
-      await tab.page.locator('.question').getByText('Tell me of ships').waitFor();
+      await tab.page.locator('.question').getByText(PROMPT).waitFor();
       await tab.page.getByRole('option', { name: 'aimock' }).waitFor({ state: 'attached' });
     }
-    await exact(tab, want);
+    await tab.exact(server, markdown);
   });
 
   story('and a session that is paused: by its reader, then for all', 3, async (tab, random, t) => {
-    const want = await undisturbed('Tell me of the bay');
-    await ask(tab, 'Tell me of the bay', random(10, 40));
-    await tab.button('Pause').click();
+    await begin(tab, random(10, 40));
+    await tab.pause();
     let drawn = await tab.source();
     await server.kill();
     await server.start();
     await server.kill();
     assert.equal(await tab.source(), drawn);
     assert.equal(await tab.strip.count(), 0);
-    await tab.button('Continue').click(); // while it is down
-    await line(tab, 'reconnecting');
-    await startAgain(t, () => tab.back(1));
+    await tab.mended(async () => {
+      await tab.button('Continue').click(); // while it is down
+      await tab.says('reconnecting');
+      await startAgain(t, () => tab.says('live'));
+    });
 
-    await post(tab.id, 'pause');
-    await line(tab, 'session paused');
+    await server.post(tab.id, 'pause');
+    await tab.says('session paused');
     drawn = await tab.source();
-    await server.kill();
-    await line(tab, 'reconnecting');
-    await startAgain(t, () => line(tab, 'session paused'));
-    assert.equal(await tab.source(), drawn);
-    await tab.button('Resume for all').click();
-    await tab.back(2);
-    await exact(tab, { ...want, last: want.last + 2 }); // paused and resumed
+    await tab.mended(async () => {
+      await server.kill();
+      await tab.says('reconnecting');
+      await startAgain(t, () => tab.says('session paused'));
+      assert.equal(await tab.source(), drawn);
+      await tab.button('Resume for all').click();
+    });
+    await tab.exact(server, markdown);
   });
 
   story('and a stop while it is down', 4, async (tab, random, t) => {
-    await ask(tab, 'Tell me of storms', random(10, 30), 30);
+    await begin(tab, random(10, 30));
     await server.kill();
     await tab.button('Stop').click();
-    await tab.page.getByTestId('trouble').getByText('Stop has not got through yet').waitFor();
-    await startAgain(t, () => tab.page.getByTestId('ended').getByText('Stopped at event').waitFor());
-    assert.equal((await state(tab.id)).state, 'stopped');
-    assert.equal(await tab.source(), await text(tab.id));
+    await tab.trouble.getByText('Stop has not got through yet').waitFor();
+    await startAgain(t, () => tab.ended.getByText('Stopped at event').waitFor());
+    assert.equal((await server.state(tab.id)).state, 'stopped');
+    assert.equal(await tab.source(), await server.text(tab.id));
   });
 
   story('and a question while it is down', 5, async (tab, random, t) => {
@@ -174,10 +135,10 @@ describe('a restart of the server', { skip: noBrowser(), timeout: 300_000 }, () 
     await server.kill();
     await tab.prompt.fill(prompt);
     await tab.button('Send').click();
-    await tab.page.getByTestId('trouble').getByText('The server cannot be reached').waitFor();
+    await tab.trouble.getByText('The server cannot be reached').waitFor();
     await startAgain(t, () => tab.page.waitForURL(/\/s\//));
     await tab.finished();
-    assert.equal(await tab.source(), await text(tab.id));
+    assert.equal(await tab.source(), await server.text(tab.id));
     assert.equal((await asked(prompt)).length, 1);
   });
 
@@ -193,29 +154,31 @@ describe('a restart of the server', { skip: noBrowser(), timeout: 300_000 }, () 
     await tab.page.route('**/v1/sessions', lost, { times: 1 });
     await tab.prompt.fill(prompt);
     await tab.button('Send').click();
-    await tab.page.getByTestId('trouble').getByText('The server cannot be reached').waitFor();
+    await tab.trouble.getByText('The server cannot be reached').waitFor();
     await startAgain(t, () => tab.page.waitForURL(/\/s\//));
     await tab.finished();
-    assert.equal(await tab.source(), await text(tab.id));
+    assert.equal(await tab.source(), await server.text(tab.id));
     assert.deepEqual((await asked(prompt)).map((session) => session.id), [tab.id]);
   });
 
   story('interrupts an answer of a model, and the page says so', 7, async (tab, random, t) => {
+    await tab.page.getByRole('option', { name: 'aimock' }).waitFor({ state: 'attached' });
     await tab.choose('Model', 'aimock/gpt-4o');
     await tab.choose('Unit', 'rune');
+    await tab.choose('Speed', '0');
     await tab.send('long answer');
     await tab.reach(random(20, 300));
     await server.kill();
-    await line(tab, 'reconnecting');
-    const panel = tab.page.getByTestId('ended');
+    await tab.says('reconnecting');
+    const panel = tab.ended;
     await startAgain(t, () => panel.getByText('Interrupted at event').waitFor());
     for (const visit of ['first', 'after a reload']) {
       await panel.getByText('The relay was restarted in the middle of this answer').waitFor();
-      await line(tab, 'interrupted');
+      await tab.says('interrupted');
       const source = await tab.source();
       assert.ok(source.length > 15 && source.length < long.length && long.startsWith(source), visit);
-      assert.equal(source, await text(tab.id));
-      const { state: got, error, reason, last_event_id } = await state(tab.id);
+      assert.equal(source, await server.text(tab.id));
+      const { state: got, error, reason, last_event_id } = await server.state(tab.id);
       assert.deepEqual({ got, reason, code: error.code }, { got: 'interrupted', reason: 'restart', code: 'not_continuable' });
       assert.equal(await tab.cursor(), last_event_id);
       assert.equal(await tab.done.count(), 0);
