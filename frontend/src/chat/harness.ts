@@ -82,6 +82,7 @@ export function harness(answers: ((line: Line) => Response | void)[], state: Rec
       if (answer !== undefined) return answer;
       if (/\/(source|text)$/.test(input)) return problem(404, 'route_not_found', '');
       const session = { id: 's1', state: 'running', source: { type: 'generate' }, unit: 'token', last_event_id: 9, events_url: '', ...state };
+      if (input === '/v1/sessions') Object.assign(session, { state: 'running', last_event_id: 1, metadata: calls.at(-1)!.body!['metadata'] });
       return new Response(JSON.stringify(session), { status: 200 });
     }) as typeof fetch,
   });

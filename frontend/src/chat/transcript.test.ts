@@ -1,100 +1,42 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+// @vitest-environment happy-dom
+
+import { beforeEach, expect, test } from 'vitest';
+import type { Piece } from './answer.ts';
 import { Transcript } from './transcript.ts';
 
-/** As much of a document as a Transcript asks for. */
-class Node_ {
-  data = '';
-  hidden = false;
-  className = '';
-  children: Node_[] = [];
-  attributes: Record<string, string> = {};
-  writes = 0;
-  get length(): number {
-    return this.data.length;
-  }
-  get textContent(): string {
-    return this.data + this.children.map((child) => child.textContent).join('');
-  }
-  set textContent(text: string) {
-    this.data = text;
-  }
-  append(child: Node_): void {
-    this.children.push(child);
-  }
-  appendData(text: string): void {
-    this.data += text;
-  }
-  replaceChildren(): void {
-    this.children = [];
-  }
-  setAttribute(name: string, value: string): void {
-    this.attributes[name] = value;
-    this.writes++;
-  }
-}
-
-let element: Node_;
+let element: HTMLElement;
 let transcript: Transcript;
 
 beforeEach(() => {
-  vi.useFakeTimers();
-  vi.stubGlobal('document', {
-    createElement: () => new Node_(),
-    createTextNode: (text: string) => Object.assign(new Node_(), { data: text }),
-  });
-  element = new Node_();
-  transcript = new Transcript(element as unknown as HTMLElement);
-});
-afterEach(() => {
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
+  element = document.createElement('div');
+  transcript = new Transcript(element);
 });
 
-const source = (): string | undefined => element.attributes['data-source'];
+const pieces = (...texts: string[]): Piece[] => texts.map((text, i) => ({ id: i + 2, text }));
 
-test('the text of the element is the text, and so is its attribute', () => {
+test('the text of the element is the text', () => {
   let want = '';
   for (let i = 0; i < 2000; i++) {
     const text = i % 7 === 0 ? '\n' : i % 50 === 1 ? '\nnext\n\n' : ` ${i}`;
-    transcript.append(text);
+    transcript.append(pieces(text));
     want += text;
   }
   expect(element.textContent).toBe(want);
-  expect(transcript.text).toBe(want);
-  expect(source()).toBe(want);
   expect(element.children.length).toBeGreaterThan(5);
 });
 
-test('a mark stands between two texts and has none', () => {
-  transcript.append('one ');
-  transcript.mark();
-  transcript.append('two\n');
+test('a seam stands between two texts and has none', () => {
+  transcript.append([...pieces('one '), { id: 3, text: '', seam: true }, { id: 4, text: 'two\n' }]);
   const [block] = element.children;
-  expect(block!.children.map((child) => child.className || child.data)).toEqual(['one ', 'seam', 'two\n']);
+  expect([...block!.childNodes].map((child) => (child instanceof HTMLElement ? child.className : child.textContent))).toEqual(['one ', 'seam', 'two\n']);
   expect(element.textContent).toBe('one two\n');
-  expect(source()).toBe('one two\n');
 });
 
-test('of a large text the attribute is written now and then, and at last', () => {
-  const large = 'x'.repeat(1 << 16);
-  transcript.append(large);
-  const before = element.writes;
-  for (let i = 0; i < 10; i++) transcript.append('y');
-  expect(element.writes).toBe(before);
-  vi.advanceTimersByTime(250);
-  expect(source()).toBe(large + 'y'.repeat(10));
-  expect(element.writes).toBe(before + 1);
-  expect(vi.getTimerCount()).toBe(0);
-});
-
-test('sync and clear leave no write behind', () => {
-  const large = 'x'.repeat(1 << 16);
-  transcript.append(large);
-  transcript.sync();
-  expect(source()).toBe(large);
-  expect(vi.getTimerCount()).toBe(0);
-  transcript.append('y');
-  transcript.clear();
-  expect(source()).toBe('');
-  expect(vi.getTimerCount()).toBe(0);
+test('another text takes the place of the one before', () => {
+  transcript.append([...pieces('one\n', 'x'.repeat(3000), '\n', 'two'), { id: 9, text: '', seam: true }]);
+  transcript.replace(pieces('one\n'));
+  expect(element.textContent).toBe('one\n');
+  expect(element.querySelector('.seam')).toBeNull();
+  transcript.append(pieces('three'));
+  expect(element.textContent).toBe('one\nthree');
 });
