@@ -12,7 +12,6 @@ const CONFIG = {
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
   ALLOW_ARIA_ATTR: false,
   ALLOW_DATA_ATTR: false,
-  RETURN_DOM_FRAGMENT: true,
 } satisfies Config;
 
 /** What an attribute may be, on which elements. What stands here not at all DOMPurify judges alone. */
@@ -25,26 +24,45 @@ const ATTRIBUTES: Record<string, (element: Element, value: string) => boolean> =
   title: (element) => /^(?:A|ABBR)$/.test(element.tagName),
 };
 
-let purifier: DOMPurify | undefined;
+let toText: DOMPurify | undefined;
+let toNodes: DOMPurify | undefined;
 
-function getPurifier(): DOMPurify {
-  if (purifier !== undefined) return purifier;
-  purifier = createPurifier(window);
-  purifier.addHook('uponSanitizeAttribute', (element, event) => {
+/** A purifier of one configuration, which is read once and not with each call. */
+function purifier(config: Config): DOMPurify {
+  const made = createPurifier(window);
+  made.setConfig(config);
+  made.addHook('uponSanitizeAttribute', (element, event) => {
     if (ATTRIBUTES[event.attrName]?.(element, event.attrValue) !== true) event.keepAttr = false;
   });
-  purifier.addHook('uponSanitizeElement', (node, event) => {
+  made.addHook('uponSanitizeElement', (node, event) => {
     // An image is not loaded; what it says instead is kept.
     if (event.tagName === 'img') node.parentNode?.insertBefore(document.createTextNode((node as Element).getAttribute('alt') ?? ''), node);
   });
-  return purifier;
+  return made;
 }
 
-/** The nodes of a block of HTML, each of them an element: all that is safe of it and nothing else. */
-export function sanitise(html: string): Element[] {
-  const fragment = getPurifier().sanitize(html, CONFIG);
+/** What is safe of a piece of HTML, as HTML again that closes what it opens. Its links are still to be guarded: sanitise what it goes into. */
+export function clean(html: string): string {
+  toText ??= purifier(CONFIG);
+  return toText.sanitize(disarm(html));
+}
+
+/** What is safe of a piece of HTML, and nothing else. */
+export function sanitise(html: string): DocumentFragment {
+  toNodes ??= purifier({ ...CONFIG, RETURN_DOM_FRAGMENT: true });
+  const fragment = toNodes.sanitize(html) as unknown as DocumentFragment;
   for (const link of fragment.querySelectorAll('a')) guard(link);
-  return wrapped(fragment);
+  return fragment;
+}
+
+/**
+ * HTML without style elements and attributes. DOMPurify removes them too, but only
+ * after a parser has seen them, and that reports them to the page's policy. A name
+ * takes no character references: with one in it, it is another, while a text with
+ * one reads as before.
+ */
+export function disarm(html: string): string {
+  return html.replace(/(<\/?)style/gi, '$1template').replace(/s(?=tyle)/g, '&#115;').replace(/S(?=tyle)/gi, '&#83;');
 }
 
 /** Directions that make a text read as what it is not. */
@@ -72,22 +90,4 @@ function absolute(href: string): URL | undefined {
   const url = new URL(href);
   const allowed = url.protocol === 'mailto:' || ((url.protocol === 'https:' || url.protocol === 'http:') && url.username === '' && url.password === '');
   return allowed ? url : undefined;
-}
-
-const INLINE = new Set(['A', 'ABBR', 'B', 'BR', 'CODE', 'DEL', 'EM', 'I', 'INS', 'KBD', 'MARK', 'S', 'SAMP', 'SMALL', 'STRONG', 'SUB', 'SUP', 'U', 'VAR']);
-
-/** The elements of a fragment; text and inline elements that stand free in it get a paragraph. */
-function wrapped(fragment: DocumentFragment): Element[] {
-  const elements: Element[] = [];
-  let paragraph: HTMLElement | undefined;
-  for (const node of [...fragment.childNodes]) {
-    if (node instanceof Element && !INLINE.has(node.tagName)) {
-      elements.push(node);
-      paragraph = undefined;
-    } else if (paragraph !== undefined || node instanceof Element || (node.textContent ?? '').trim() !== '') {
-      if (paragraph === undefined) elements.push((paragraph = document.createElement('p')));
-      paragraph.append(node);
-    }
-  }
-  return elements;
 }

@@ -1,55 +1,99 @@
 /** Markdown that is drawn while it comes. */
 
-import type { MarkedToken } from 'marked';
+import type { MarkedToken, Tokens } from 'marked';
+import { copyOnClick } from './copy.ts';
+import { dress } from './dress.ts';
+import { isClosed, OpenFence } from './fence.ts';
+import { colour } from './highlight.ts';
 import { html } from './html.ts';
 import { lex, type Links } from './lex.ts';
 import { morph } from './morph.ts';
+import { closeLast, settledPart } from './quiet.ts';
 import { sanitise } from './sanitise.ts';
 
-/** A settled block: no text that follows changes it. */
+/**
+ * In UTF-16 code units. A tail up to this length is lexed and drawn with each append.
+ * A longer one is drawn again when it has grown by a part of 1 / GROWN; until then what
+ * came is shown as plain text. So all appends together lex a bounded multiple of the text.
+ */
+const LIVE = 4096;
+const GROWN = 8;
+
+/** A settled block: text that follows does not change it. */
 interface Block {
-  readonly html: string;
-  readonly size: number; // elements that it has
+  /** What it was drawn from; undefined if it was drawn by its parts. */
+  readonly html: string | undefined;
+  /** The elements that it has. */
+  readonly size: number;
+}
+
+/** A list or a table that more may come of. Its parts, items or rows, settle one by one. */
+interface Growing {
+  readonly container: Element;
+  /** What the source of a part is lexed after, so that it gives a part of this list or table, and the parts that this gives by itself. */
+  readonly prefix: string;
+  readonly skip: number;
+  /** Its items have paragraphs. */
+  readonly loose: boolean;
+  /** Its source up to the tail. */
+  source: string;
+  /** The parts that have settled. */
+  kept: number;
 }
 
 /**
  * An MdStream draws one answer, a Markdown text, into an element, which gets the
  * class `markdown` and is nobody else's. What it draws is safe whatever the text is.
- * It draws within each call; calls do not throw.
+ * It draws within each call, and calls do not throw. Only the source after the last
+ * settled block, the tail, is lexed again.
  */
 export class MdStream {
   readonly #element: HTMLElement;
   #text = ''; // with LF alone at the ends of lines
   #pending = ''; // a CR whose LF may follow
-  #blocks: Block[] = [];
-  #elements = 0; // that the settled blocks have
-  #tail = ''; // the source after the settled blocks
-  #drawn = 0; // elements that the tail has
-  #links: Links = none(); // that the settled blocks define
   #ended = false;
+  #links: Links = none(); // that the settled blocks define
+  #whole = 0; // the length of the text when it was last lexed from the start
+  #blocks: Block[] = []; // the settled ones
+  #elements = 0; // that they have
+  #growing: Growing | undefined; // the last of them
+  #tail = '';
+  #lexed = 0; // the length of the tail when it was last drawn from its tokens
+  #unsettled = false; // a line of the tail has been completed since
+  #fence: OpenFence | undefined; // that the tail is
+  #plain: Text | undefined; // at the end of the tail
 
   constructor(element: HTMLElement) {
     this.#element = element;
     element.classList.add('markdown');
     element.replaceChildren();
+    copyOnClick(element);
   }
 
-  /** Draws what follows. */
+  /** Draws what follows. Settled blocks are not drawn again. */
   append(text: string): void {
     const more = this.#normalise(text);
     if (more === '') return;
     this.#text += more;
-    this.#tail += more;
     if (this.#ended) {
       this.#ended = false;
       this.#redraw();
       return;
     }
-    this.#settle();
+    this.#tail += more;
+    this.#unsettled ||= more.includes('\n');
+    if (this.#fence !== undefined) {
+      if (!this.#fence.write(more)) return;
+      this.#fence = undefined;
+    } else if (this.#tail.length > LIVE && this.#tail.length < this.#lexed * (1 + 1 / GROWN)) {
+      this.#addPlain(more);
+      return;
+    }
+    if (this.#unsettled) this.#settle();
     this.#draw();
   }
 
-  /** Draws another text, before its end; blocks that are the same stay the same nodes. */
+  /** Draws another text, one whose end has not come. Blocks that are the same stay the same nodes. */
   replace(text: string): void {
     this.#pending = '';
     this.#ended = false;
@@ -66,12 +110,7 @@ export class MdStream {
   }
 
   clear(): void {
-    this.#text = this.#pending = this.#tail = '';
-    this.#ended = false;
-    this.#blocks = [];
-    this.#elements = this.#drawn = 0;
-    this.#links = none();
-    this.#element.replaceChildren();
+    this.replace('');
   }
 
   #normalise(text: string): string {
@@ -80,48 +119,144 @@ export class MdStream {
     return all.slice(0, all.length - this.#pending.length).replace(/\r\n?/g, '\n').replace(/\0/g, '\ufffd');
   }
 
-  /** Settles what the complete lines of the tail tell to be settled: all before their last block. */
+  /** Settles what the complete lines of the tail tell to be settled. */
   #settle(): void {
-    const tokens = lex(this.#tail.slice(0, this.#tail.lastIndexOf('\n') + 1), copy(this.#links));
-    const last = tokens.findLastIndex((token) => token.type !== 'space');
-    const settled = tokens.slice(0, Math.max(0, last));
-    this.#tail = this.#tail.slice(length(settled));
-    if (define(settled, this.#links)) this.#redraw();
-    else for (const source of sources(settled)) this.#put(source);
+    this.#unsettled = false;
+    const prefix = this.#growing?.prefix ?? '';
+    const tokens = lex(prefix + this.#tail.slice(0, this.#tail.lastIndexOf('\n') + 1), copy(this.#links));
+    const first = tokens[0];
+    if (this.#growing !== undefined) {
+      if (!continues(this.#growing, first)) return this.#unfold();
+      const complete = lastBlock(tokens) > 0;
+      this.#grow(this.#growing, first, complete);
+      if (!complete) return;
+      this.#growing = undefined;
+      this.#settleAll(tokens.slice(1, settledCount(tokens)));
+    } else {
+      this.#settleAll(tokens.slice(0, settledCount(tokens)));
+    }
+    this.#beginToGrow(tokens[lastBlock(tokens)]);
   }
 
-  /** Draws a settled block over what the tail has drawn first. */
-  #put(source: string): void {
-    const elements = sanitise(source);
-    const over = Math.min(this.#drawn, elements.length);
-    morph(this.#element, this.#elements, over, elements);
-    this.#drawn -= over;
+  #settleAll(tokens: readonly MarkedToken[]): void {
+    this.#tail = this.#tail.slice(length(tokens));
+    const defined = define(tokens, this.#links);
+    for (const source of sources(tokens)) this.#put(source);
+    // A definition counts for the text before it too. Not each of many costs a pass over the whole: end makes up for it.
+    if (defined && this.#text.length >= this.#whole * (1 + 1 / GROWN)) this.#redraw();
+  }
+
+  /** Lets the block that the tail begins with settle by its parts, if it has any that are complete. */
+  #beginToGrow(block: MarkedToken | undefined): void {
+    if (block?.type !== 'list' && block?.type !== 'table') return;
+    if (this.#growing !== undefined || !this.#tail.startsWith(block.raw.trimEnd())) return;
+    const parts = block.type === 'list' ? block.items.length - 1 : block.rows.length;
+    if (parts < 1) return;
+    const [element] = drawn(html(block));
+    const container = element === undefined ? undefined : containerOf(element);
+    if (element === undefined || container === undefined) return;
+    morph(this.#element, this.#elements, 1, [element]);
+    this.#blocks.push({ html: undefined, size: 1 });
+    const live = this.#element.children[this.#elements++] as Element;
+    const growing = { container: containerOf(live) as Element, ...prefixOf(block), source: '', kept: 0 };
+    this.#growing = growing;
+    this.#keep(growing, parts, block.type === 'list' ? length(block.items.slice(0, -1)) : this.#tail.lastIndexOf('\n') + 1);
+  }
+
+  /** Settles the parts of a growing block that are complete: all but the last item of a list that may go on. */
+  #grow(growing: Growing, block: Tokens.List | Tokens.Table, complete: boolean): void {
+    const parts = partsOf(block, growing);
+    const count = block.type === 'list' && !complete ? parts.length - 1 : parts.length;
+    if (count < 1 && !complete) return;
+    morph(growing.container, growing.kept, Infinity, parts);
+    const size = complete
+      ? block.raw.length
+      : block.type === 'list'
+        ? length(block.items.slice(0, -1))
+        : growing.prefix.length + this.#tail.lastIndexOf('\n') + 1;
+    this.#keep(growing, count, size - growing.prefix.length);
+  }
+
+  #keep(growing: Growing, parts: number, size: number): void {
+    colour([...growing.container.children].slice(growing.kept, growing.kept + parts));
+    growing.kept += parts;
+    growing.source += this.#tail.slice(0, size);
+    this.#tail = this.#tail.slice(size);
+  }
+
+  /** Makes the growing block a part of the tail again: what follows has changed all of it. */
+  #unfold(): void {
+    const growing = this.#growing as Growing;
+    this.#growing = undefined;
+    this.#blocks.pop();
+    this.#elements--;
+    this.#tail = growing.source + this.#tail;
+    this.#settle();
+  }
+
+  /** Draws a settled block over so many elements, if they are there; without a number, over as many as it has. */
+  #put(source: string, over?: number): void {
+    const elements = drawn(source);
+    morph(this.#element, this.#elements, over ?? elements.length, elements);
+    colour([...this.#element.children].slice(this.#elements, this.#elements + elements.length));
     this.#elements += elements.length;
     this.#blocks.push({ html: source, size: elements.length });
+    this.#plain = undefined;
   }
 
   /** Draws the tail. */
   #draw(): void {
-    const elements = sources(lex(this.#tail, copy(this.#links))).flatMap(sanitise);
-    morph(this.#element, this.#elements, this.#drawn, elements);
-    this.#drawn = elements.length;
+    this.#lexed = this.#tail.length;
+    this.#plain = undefined;
+    const links = copy(this.#links);
+    let tokens = lex(settledPart((this.#growing?.prefix ?? '') + this.#tail), links);
+    closeLast(tokens, links);
+    if (this.#growing !== undefined) {
+      const first = tokens[0];
+      if (continues(this.#growing, first)) morph(this.#growing.container, this.#growing.kept, Infinity, partsOf(first, this.#growing));
+      tokens = tokens.slice(1);
+    }
+    const elements = sources(tokens).flatMap(drawn);
+    morph(this.#element, this.#elements, Infinity, elements);
+    const open = tokens[lastBlock(tokens)];
+    if (this.#growing !== undefined || open?.type !== 'code' || open.codeBlockStyle !== undefined || elements.length !== 1) return;
+    const code = this.#element.children[this.#elements]?.querySelector('pre > code');
+    if (code) this.#fence = OpenFence.open(this.#tail.replace(/^(?:[ \t]*\n)+/, ''), code);
+  }
+
+  /** Shows more of a long tail as it stands. */
+  #addPlain(text: string): void {
+    if (this.#plain === undefined) {
+      const element = document.createElement('p');
+      element.className = 'plain';
+      this.#plain = element.appendChild(document.createTextNode(''));
+      this.#element.append(element);
+    }
+    this.#plain.appendData(text);
   }
 
   /** Lexes from the start. Blocks that are drawn already are not drawn again. */
   #redraw(): void {
+    this.#whole = this.#text.length;
+    this.#growing = this.#fence = this.#plain = undefined;
+    this.#unsettled = false;
     const lines = this.#ended ? this.#text.length : this.#text.lastIndexOf('\n') + 1;
     const tokens = lex(this.#text.slice(0, lines), (this.#links = none()));
-    const last = this.#ended ? tokens.length : tokens.findLastIndex((token) => token.type !== 'space');
-    const settled = tokens.slice(0, Math.max(0, last));
-    const blocks = sources(settled);
-    const same = blocks.findIndex((source, i) => this.#blocks[i]?.html !== source);
-    const dropped = this.#blocks.splice(same < 0 ? blocks.length : same);
-    for (const { size } of dropped) {
-      this.#elements -= size;
-      this.#drawn += size;
+    const settled = tokens.slice(0, this.#ended ? tokens.length : settledCount(tokens));
+    const old = this.#blocks;
+    this.#blocks = [];
+    this.#elements = 0;
+    for (const source of sources(settled)) {
+      const was = old[this.#blocks.length];
+      if (was !== undefined && was.html === source) {
+        this.#blocks.push(was);
+        this.#elements += was.size;
+      } else {
+        this.#put(source, was?.size);
+      }
     }
-    for (const source of blocks.slice(this.#blocks.length)) this.#put(source);
     this.#tail = this.#ended ? '' : this.#text.slice(length(settled));
+    if (!this.#ended) this.#beginToGrow(tokens[lastBlock(tokens)]);
     this.#draw();
   }
 }
@@ -134,12 +269,27 @@ function copy(links: Links): Links {
   return Object.assign(none(), links);
 }
 
-function length(tokens: readonly MarkedToken[]): number {
+function length(tokens: readonly { readonly raw: string }[]): number {
   return tokens.reduce((sum, token) => sum + token.raw.length, 0);
+}
+
+function lastBlock(tokens: readonly MarkedToken[]): number {
+  return tokens.findLastIndex((token) => token.type !== 'space');
+}
+
+/** How many of the tokens of complete lines are settled: those before the last block, and this too if it is closed by what it is. */
+function settledCount(tokens: readonly MarkedToken[]): number {
+  const last = lastBlock(tokens);
+  const block = tokens[last];
+  return block?.type === 'code' && isClosed(block.raw) ? last + 1 : Math.max(0, last);
 }
 
 function sources(tokens: readonly MarkedToken[]): string[] {
   return tokens.filter((token) => token.type !== 'space').map(html);
+}
+
+function drawn(source: string): Element[] {
+  return dress(sanitise(source));
 }
 
 /** Adds the definitions among tokens to links, and reports whether there is a new one. */
@@ -151,4 +301,26 @@ function define(tokens: readonly MarkedToken[], links: Links): boolean {
     added = true;
   }
   return added;
+}
+
+function containerOf(element: Element): Element | undefined {
+  if (/^[OU]L$/.test(element.tagName)) return element;
+  return element.querySelector(':scope > table > tbody') ?? undefined;
+}
+
+function prefixOf(block: Tokens.List | Tokens.Table): Pick<Growing, 'prefix' | 'skip' | 'loose'> {
+  if (block.type === 'table') return { prefix: /^[^\n]*\n[^\n]*\n/.exec(block.raw)?.[0] ?? '', skip: 0, loose: false };
+  const marker = /^ *(?:\d+[.)]|[-*+])/.exec(block.raw)?.[0] ?? '-';
+  return block.loose ? { prefix: `${marker} .\n\n`, skip: 1, loose: true } : { prefix: '', skip: 0, loose: false };
+}
+
+/** Whether a token gives parts of a growing block that are like those it has. */
+function continues(growing: Growing, token: MarkedToken | undefined): token is Tokens.List | Tokens.Table {
+  const type = growing.container.tagName === 'TBODY' ? 'table' : 'list';
+  return token?.type === type && (token.type !== 'list' || (token as Tokens.List).loose === growing.loose);
+}
+
+function partsOf(block: Tokens.List | Tokens.Table, growing: Growing): Element[] {
+  const [element] = drawn(html(block));
+  return [...((element && containerOf(element))?.children ?? [])].slice(growing.skip);
 }
