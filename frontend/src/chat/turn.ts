@@ -81,14 +81,11 @@ function plain(content: unknown): string {
   return content.map((part: unknown) => (typeof part === 'object' && part !== null && 'text' in part && typeof part.text === 'string' ? part.text : '')).join('');
 }
 
-/** What the server was given for a session; undefined if it does not say. */
+/** What the server was given for a session; undefined if it does not say. Rejects only when the signal fires. */
 export async function sourceOf(client: Client, id: string, signal: AbortSignal): Promise<SourceGiven | undefined> {
-  try {
-    return await client.source(id, { signal });
-  } catch {
-    signal.throwIfAborted();
-    return undefined;
-  }
+  const source = await client.source(id, { signal }).catch(() => undefined);
+  signal.throwIfAborted();
+  return source;
 }
 
 /**
@@ -107,6 +104,7 @@ export async function readTurns(client: Client, first: string, signal: AbortSign
     try {
       const [session, text] = await Promise.all([client.state(id, { signal }), client.text(id, { signal })]);
       const given = await source;
+      signal.throwIfAborted();
       const over = session.state !== 'running' && session.state !== 'paused';
       const turn: Turn = {
         id,

@@ -1,0 +1,501 @@
+import { describe, expect, test } from 'vitest';
+import type { MessageGiven, SourceGiven } from '../client/index.ts';
+import { wire, wireDone, wireRange, type Line } from '../client/testing.ts';
+import { harness, inVirtualTime, problem, question, text, tick, type Harness } from './harness.ts';
+import { MAX_TURNS } from './turn.ts';
+
+inVirtualTime();
+
+interface Stored {
+  readonly state?: string;
+  readonly source?: SourceGiven;
+  readonly text?: string;
+  readonly previous?: string;
+  readonly prompt?: string;
+  /** An answer in the place of its state. */
+  readonly instead?: () => Response | Promise<Response>;
+}
+
+const generate = (prompt: string): SourceGiven => ({ type: 'generate', prompt, seed: 7 });
+const upstream = (...messages: MessageGiven[]): SourceGiven => ({ type: 'upstream', model: 'p/m', messages, parameters: { temperature: 0.5 } });
+const said = (role: string, content: string): MessageGiven => ({ role, content });
+
+function stateOf(id: string, { state = 'done', source = generate(id), text = '', previous, prompt = `short ${id}` }: Stored): Response {
+  const metadata = { prompt, ...(previous === undefined ? {} : { previous }) };
+  const model = source.type === 'upstream' ? { model: source.model } : {};
+  return new Response(JSON.stringify({ id, state, source: { type: source.type, ...model }, unit: 'word', last_event_id: text.length + 2, metadata, timings: { ended: 'x' } }));
+}
+
+/** A server of sessions by their ids; those that are made are n1, n2, … and the events of all come from lines. */
+function world(sessions: Record<string, Stored>, ...lines: ((line: Line) => Response | void)[]): Harness {
+  let made = 0;
+  const h: Harness = harness(lines.length > 0 ? lines : [(l) => l.write(wireRange(1, 9) + wireDone(10))], {}, undefined, (url, init) => {
+    const [, id = '', what] = /^\/v1\/sessions(?:\/([^/]+)(?:\/(.+))?)?$/.exec(url) ?? [];
+    if (init.method === 'POST' && (id === '' || what === 'continue')) {
+      const name = `n${++made}`;
+      const body = init.body === undefined ? sessions[id]! : JSON.parse(init.body as string);
+      const { prompt, previous } = body.metadata ?? sessions[id] ?? {};
+      sessions[name] = { state: 'running', source: body.source, prompt, previous };
+      return stateOf(name, sessions[name]!);
+    }
+    const session = sessions[id];
+    if (session === undefined) return id === '' ? undefined : problem(404, 'session_not_found', 'no such session');
+    if (what === 'source') return new Response(JSON.stringify(session.source ?? generate(id)));
+    if (what === 'text') return new Response(session.text ?? '');
+    return what === undefined ? (session.instead?.() ?? stateOf(id, session)) : undefined;
+  });
+  return h;
+}
+
+const open = (h: Harness, id: string, at = 10): void => void h.talk.open({ id, at, paused: false, pace: 0 });
+const creates = (h: Harness): Record<string, unknown>[] => h.calls.filter((call) => call.method === 'POST' && call.url === '/v1/sessions').map((call) => call.body!);
+
+describe('send', () => {
+  test('a turn after the other: the one before stays as it was drawn, and the new session names it', async () => {
+    const h = world({});
+    void h.talk.send({ ...question, prompt: 'one' });
+    await tick(1000);
+    void h.talk.send({ ...question, prompt: 'two' });
+    expect(h.talk).toMatchObject({ prompt: 'two', turns: [{ id: 'n1', prompt: 'one', model: 'demo', text: text(2, 9), outcome: 'done', events: 10 }] });
+    expect(h.reading).toMatchObject({ phase: 'sending', cursor: 0 });
+    await tick(1000);
+    expect(h.reading).toMatchObject({ phase: 'done', id: 'n2' });
+    expect(creates(h).map((body) => body['metadata'])).toEqual([{ prompt: 'one' }, { prompt: 'two', previous: 'n1' }]);
+    expect(creates(h)[1]!['source']).toEqual({ type: 'generate', prompt: 'two' });
+    expect(h.entries()).toBe(2);
+    expect(h.url()).toBe('/s/n2?at=10');
+  });
+
+  test('a question of blanks is none', async () => {
+    const h = world({});
+    void h.talk.send({ ...question, prompt: ' \n' });
+    await tick(100);
+    expect(h.reading.phase).toBe('idle');
+    expect(h.calls).toEqual([]);
+  });
+
+  test('a model is asked with all that was said', async () => {
+    const h = world({});
+    void h.talk.send({ ...question, prompt: 'one' });
+    await tick(1000);
+    void h.talk.send({ ...question, prompt: 'two', model: 'p/m' });
+    await tick(1000);
+    void h.talk.send({ ...question, prompt: 'three', model: 'p/m' });
+    await tick(1000);
+    const answer = said('assistant', text(2, 9));
+    expect(creates(h).map((body) => (body['source'] as { messages?: unknown }).messages)).toEqual([
+      undefined,
+      [said('user', 'one'), answer, said('user', 'two')],
+      [said('user', 'one'), answer, said('user', 'two'), answer, said('user', 'three')],
+    ]);
+  });
+
+  test('while an answer is under way: it is left where it is', async () => {
+    const h = world({}, (l) => l.write(wireRange(1, 5)), (l) => l.write(wireRange(1, 9) + wireDone(10)));
+    void h.talk.send({ ...question, prompt: 'one' });
+    await tick(300);
+    void h.talk.send({ ...question, prompt: 'two' });
+    h.lines[0]!.write(wireRange(6, 9));
+    await tick(1000);
+    expect(h.lines[0]!.aborted).toBe(true);
+    expect(h.talk.turns).toMatchObject([{ id: 'n1', text: text(2, 5), outcome: 'left', events: 5 }]);
+    expect(h.reading).toMatchObject({ id: 'n2', phase: 'done' });
+    expect(h.answer.text).toBe(text(2, 9));
+    expect(h.calls.some((call) => call.url.endsWith('/stop'))).toBe(false);
+  });
+
+  test('twice before the first is there: the first is not asked for any more', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 9))], {}, () => problem(503, 'unavailable', 'not now'));
+    void h.talk.send({ ...question, prompt: 'one' });
+    await tick(100);
+    void h.talk.send({ ...question, prompt: 'two' });
+    await tick(10_000);
+    expect(h.talk).toMatchObject({ prompt: 'two', turns: [] });
+    expect(creates(h).filter((body) => (body['metadata'] as { prompt: string }).prompt === 'one')).toHaveLength(1);
+  });
+
+  test('refused: again asks the same, after the same turns', async () => {
+    let refused = false;
+    const h = harness([(l) => l.write(wireRange(1, 9) + wireDone(10))], {}, () => {
+      if (!refused && creates(h).length > 1) {
+        refused = true;
+        return problem(400, 'invalid_field', 'no');
+      }
+      return new Response(JSON.stringify({ id: `n${creates(h).length}`, state: 'running', source: { type: 'generate' }, unit: 'token', last_event_id: 1 }));
+    });
+    void h.talk.send({ ...question, prompt: 'one' });
+    await tick(1000);
+    void h.talk.send({ ...question, prompt: 'two' });
+    await tick(1000);
+    expect(h.reading).toMatchObject({ phase: 'refused', id: '' });
+    expect(h.talk).toMatchObject({ repeatable: true, prompt: 'two', turns: [{ id: 'n1' }] });
+    expect(h.talk.again()).toBe(true);
+    await tick(1000);
+    expect(h.reading).toMatchObject({ phase: 'done', id: 'n3' });
+    expect(h.talk.turns).toHaveLength(1);
+    expect(creates(h)[2]).toEqual(creates(h)[1]);
+  });
+
+  test('after a session that is gone: it is a turn that says so', async () => {
+    const h = world({}, () => problem(410, 'session_expired', 'gone'), (l) => l.write(wireRange(1, 3)));
+    open(h, 's1');
+    await tick(100);
+    expect(h.reading.phase).toBe('refused');
+    void h.talk.send({ ...question, prompt: 'two' });
+    await tick(100);
+    expect(h.talk.turns).toMatchObject([{ id: 's1', outcome: 'gone', why: 'This session has expired' }]);
+    expect(creates(h)[0]!['metadata']).toEqual({ prompt: 'two', previous: 's1' });
+  });
+
+  test('the address of the turn before is up to date when the history moves on', async () => {
+    const moves: string[] = [];
+    const h = world({}, (l) => l.write(wireRange(1, 5)));
+    void h.talk.send({ ...question, prompt: 'one' });
+    await tick(300);
+    expect(h.pending()).toBe(true);
+    void h.talk.send({ ...question, prompt: 'two' });
+    expect(h.pending()).toBe(false);
+    moves.push(h.url());
+    await tick(10);
+    moves.push(h.url());
+    expect(moves).toEqual(['/s/n1?at=5', '/s/n2?at=0']);
+  });
+});
+
+describe('an address', () => {
+  test('the turns before are read, and the whole question', async () => {
+    const long = 'x'.repeat(600);
+    const h = world({
+      a: { text: 'first', source: generate('one') },
+      b: { text: 'second', source: upstream(said('user', 'one'), said('assistant', 'first'), said('user', 'two')), previous: 'a', state: 'stopped' },
+      c: { previous: 'b', source: generate(long) },
+    });
+    open(h, 'c');
+    await tick(1000);
+    expect(h.talk.turns).toMatchObject([
+      { id: 'a', prompt: 'one', model: 'demo', text: 'first', outcome: 'done', events: 7 },
+      { id: 'b', prompt: 'two', model: 'p/m', text: 'second', outcome: 'stopped', events: 8 },
+    ]);
+    expect(h.talk.prompt).toBe(long);
+    expect(h.entries()).toBe(0);
+  });
+
+  test('until the whole question is there, its beginning', async () => {
+    const h = world({ c: { source: generate('whole') } });
+    open(h, 'c');
+    expect(h.talk.prompt).toBe('');
+    await tick(1000);
+    expect(h.talk.prompt).toBe('whole');
+    const g = world({ c: { source: { type: 'push' }, prompt: 'pushed' } });
+    open(g, 'c');
+    await tick(1000);
+    expect(g.talk.prompt).toBe('pushed');
+  });
+
+  test('a session under way before it is one that was left', async () => {
+    const h = world({ a: { state: 'running', text: 'so far' }, c: { previous: 'a' } });
+    open(h, 'c');
+    await tick(1000);
+    expect(h.talk.turns).toMatchObject([{ id: 'a', text: 'so far', outcome: 'left' }]);
+  });
+
+  for (const [how, instead, why] of [
+    ['gone', () => problem(410, 'session_expired', 'gone'), 'This session has expired'],
+    ['not there', () => problem(404, 'session_not_found', 'no such session'), 'There is no such session'],
+    ['not given', () => problem(500, 'internal_error', 'oops'), 'The server refused'],
+    ['nonsense', () => new Response('<html>'), 'It could not be read'],
+  ] as const) {
+    test(`a turn that is ${how} says so and ends the chain`, async () => {
+      const h = world({ a: {}, b: { previous: 'a', instead }, c: { previous: 'b', text: 'third' }, d: { previous: 'c' } });
+      open(h, 'd');
+      await tick(1000);
+      expect(h.talk.turns).toMatchObject([
+        { id: 'b', outcome: 'gone', why, text: '' },
+        { id: 'c', text: 'third', outcome: 'done' },
+      ]);
+      expect(h.reading).toMatchObject({ phase: 'done', trouble: undefined });
+      expect(h.calls.some((call) => call.url === '/v1/sessions/a')).toBe(false);
+    });
+  }
+
+  test('a slow turn keeps nobody waiting', async () => {
+    let answer: ((response: Response) => void) | undefined;
+    const h = world({ a: { text: 'first', instead: () => new Promise<Response>((resolve) => (answer = resolve)) }, c: { previous: 'a' } });
+    open(h, 'c');
+    await tick(1000);
+    expect(h.reading).toMatchObject({ phase: 'done', cursor: 10 });
+    expect(h.answer.text).toBe(text(2, 9));
+    expect(h.talk.turns).toEqual([]);
+    answer!(stateOf('a', { text: 'first' }));
+    await tick(10);
+    expect(h.talk.turns).toMatchObject([{ id: 'a', text: 'first' }]);
+  });
+
+  test('a turn that comes when the conversation was left is nobody’s', async () => {
+    let answer: ((response: Response) => void) | undefined;
+    const h = world({ a: { instead: () => new Promise<Response>((resolve) => (answer = resolve)) }, c: { previous: 'a' }, d: {} });
+    open(h, 'c');
+    await tick(1000);
+    open(h, 'd');
+    answer!(stateOf('a', { text: 'first' }));
+    await tick(1000);
+    expect(h.talk).toMatchObject({ turns: [], prompt: 'd' });
+  });
+
+  test('a question to a model waits for what was said before it', async () => {
+    let answer: ((response: Response) => void) | undefined;
+    const h = world({ a: { text: 'first', source: generate('one'), instead: () => new Promise<Response>((resolve) => (answer = resolve)) }, c: { previous: 'a', source: generate('two') } });
+    open(h, 'c');
+    await tick(1000);
+    void h.talk.send({ ...question, model: 'p/m', prompt: 'three' });
+    await tick(1000);
+    expect(h.reading.phase).toBe('sending');
+    answer!(stateOf('a', { text: 'first' }));
+    await tick(100);
+    expect((creates(h)[0]!['source'] as { messages: unknown }).messages).toEqual([
+      said('user', 'one'),
+      said('assistant', 'first'),
+      said('user', 'two'),
+      said('assistant', text(2, 9)),
+      said('user', 'three'),
+    ]);
+    expect(h.talk.turns.map((turn) => turn.prompt)).toEqual(['one', 'two']);
+  });
+
+  test('a question to a model, of a session that the server had not told of yet', async () => {
+    let away = true;
+    const c: Stored = { previous: 'a', source: generate('two') };
+    const h = world({
+      a: { text: 'first', source: generate('one') },
+      c: {
+        ...c,
+        instead: () => {
+          if (away) throw new TypeError('connection refused');
+          return stateOf('c', c);
+        },
+      },
+    });
+    open(h, 'c');
+    await tick(100);
+    void h.talk.send({ ...question, model: 'p/m', prompt: 'three' });
+    await tick(1000);
+    away = false;
+    await tick(5000);
+    expect((creates(h)[0]!['source'] as { messages: MessageGiven[] }).messages.map((message) => message.content)).toEqual(['one', 'first', 'two', text(2, 9), 'three']);
+  });
+
+  test('without a turn before, the messages that a model was asked with are turns', async () => {
+    const source = upstream(said('system', 'be brief'), said('user', 'one'), said('assistant', 'first'), said('user', 'two'));
+    const h = world({ c: { source } });
+    open(h, 'c');
+    await tick(1000);
+    expect(h.talk).toMatchObject({ prompt: 'two', turns: [{ id: '', prompt: 'one', text: 'first', outcome: 'given', model: 'p/m' }] });
+    void h.talk.send({ ...question, model: 'p/m', prompt: 'three' });
+    await tick(1000);
+    expect((creates(h)[0]!['source'] as { messages: unknown }).messages).toEqual([...source['messages' as 'type'], said('assistant', text(2, 9)), said('user', 'three')]);
+  });
+
+  test('contents of several parts, and messages of another protocol', async () => {
+    const parts = [{ type: 'text', text: 'what ' }, { type: 'image_url' }, { type: 'text', text: 'is this' }];
+    const source: SourceGiven = { type: 'upstream', model: 'p/m', dialect: 'responses', messages: [{ role: 'user', content: parts }] };
+    const h = world({ c: { source } });
+    open(h, 'c');
+    await tick(1000);
+    expect(h.talk.prompt).toBe('what is this');
+    void h.talk.send({ ...question, model: 'p/m', prompt: 'and this' });
+    await tick(1000);
+    expect((creates(h)[0]!['source'] as { messages: MessageGiven[] }).messages.map((message) => message.content)).toEqual(['what is this', text(2, 9), 'and this']);
+  });
+
+  test('too many turns: the page says where they go on', async () => {
+    const sessions: Record<string, Stored> = {};
+    for (let i = 0; i < MAX_TURNS + 5; i++) sessions[`t${i}`] = { ...(i > 0 ? { previous: `t${i - 1}` } : {}) };
+    const h = world(sessions);
+    open(h, `t${MAX_TURNS + 4}`);
+    await tick(1000);
+    expect(h.talk.turns).toHaveLength(MAX_TURNS);
+    expect(h.talk.earlier).toBe('t3');
+  });
+
+  test('a chain that bites its tail ends', async () => {
+    const h = world({ a: { previous: 'b' }, b: { previous: 'a' }, c: { previous: 'b' } });
+    open(h, 'c');
+    await tick(1000);
+    expect(h.talk.turns.map((turn) => turn.id)).toEqual(['a', 'b']);
+  });
+
+  test('back and forward: each entry shows its session, and nothing of the other', async () => {
+    const h = world({ a: { text: 'first' }, b: { previous: 'a', text: 'second' } });
+    open(h, 'b');
+    await tick(1000);
+    open(h, 'a', 5);
+    expect(h.talk).toMatchObject({ turns: [], prompt: '' });
+    expect(h.answer.text).toBe('');
+    await tick(1000);
+    expect(h.talk).toMatchObject({ turns: [], prompt: 'a' });
+    expect(h.reading.id).toBe('a');
+    open(h, 'b');
+    await tick(1000);
+    expect(h.talk.turns.map((turn) => turn.id)).toEqual(['a']);
+    expect(h.entries()).toBe(0);
+  });
+});
+
+describe('regenerate', () => {
+  test('asks the same for another answer, in the place of this one', async () => {
+    const h = world({ a: { text: 'first' }, c: { previous: 'a', source: { type: 'generate', prompt: 'two', seed: 7, length: 40 } } });
+    open(h, 'c');
+    await tick(1000);
+    expect(h.talk).toMatchObject({ canRegenerate: true, canGoOn: false });
+    void h.talk.regenerate();
+    void h.talk.regenerate();
+    expect(h.talk.busy).toBe(true);
+    expect(h.answer.text).toBe(text(2, 9)); // until there is another
+    await tick(1000);
+    expect(creates(h)).toEqual([{ source: { type: 'generate', prompt: 'two', length: 40 }, unit: 'word', metadata: { prompt: 'short c', previous: 'a' } }]);
+    expect(h.talk).toMatchObject({ busy: false, prompt: 'two', turns: [{ id: 'a' }] });
+    expect(h.reading).toMatchObject({ id: 'n1', phase: 'done' });
+    expect(h.entries()).toBe(1);
+  });
+
+  test('of a model, with all that it was asked with', async () => {
+    const source = upstream(said('system', 'be brief'), said('user', 'one'));
+    const h = world({ c: { source } });
+    open(h, 'c');
+    await tick(1000);
+    void h.talk.regenerate();
+    await tick(1000);
+    expect(creates(h)[0]!['source']).toEqual(source);
+  });
+
+  test('of what was sent on this page', async () => {
+    const h = world({});
+    void h.talk.send({ ...question, prompt: 'one' });
+    await tick(1000);
+    void h.talk.regenerate();
+    await tick(1000);
+    expect(creates(h)[1]).toMatchObject({ source: { type: 'generate', prompt: 'one' }, metadata: { prompt: 'one' } });
+    void h.talk.send({ ...question, prompt: 'two' });
+    await tick(1000);
+    expect(creates(h)[2]!['metadata']).toEqual({ prompt: 'two', previous: 'n2' });
+  });
+
+  test('that does not get through leaves the answer on the page', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 9) + wireDone(10))], { state: 'done' }, () => problem(507, 'storage_full', 'no room'), (url) => (url.endsWith('/source') ? new Response(JSON.stringify(generate('one'))) : undefined));
+    open(h, 's1');
+    await tick(1000);
+    void h.talk.regenerate();
+    await tick(100);
+    expect(h.reading).toMatchObject({ phase: 'done', cursor: 10, trouble: { title: 'Regenerate has not got through yet', detail: 'no room; trying again' } });
+    expect(h.answer.text).toBe(text(2, 9));
+    h.talk.leave();
+    await tick(10_000);
+    expect(creates(h)).toHaveLength(1);
+  });
+
+  test('not of a text that was pushed or given, nor before the end', async () => {
+    for (const source of [{ type: 'push' }, { type: 'text', text: 'x' }] as const) {
+      const h = world({ c: { source } });
+      open(h, 'c');
+      await tick(1000);
+      expect(h.reading.phase).toBe('done');
+      expect(h.talk).toMatchObject({ canRegenerate: false, repeatable: false });
+      expect(h.talk.again()).toBe(false);
+    }
+    const h = world({}, (l) => l.write(wireRange(1, 9)));
+    void h.talk.send(question);
+    await tick(1000);
+    expect(h.talk.canRegenerate).toBe(false);
+    void h.talk.regenerate();
+    await tick(1000);
+    expect(creates(h)).toHaveLength(1);
+  });
+});
+
+describe('goOn', () => {
+  const broken = (last: number, name = 'interrupted'): string => `${wireRange(1, last - 1)}id: ${last}\nevent: ${name}\ndata: {"reason":"restart"}\n\n`;
+  const seam = (id: number): string => `id: ${id}\nevent: seam\ndata: {"by":"prefill","offset":9}\n\n`;
+  const source = upstream(said('user', 'one'));
+
+  test('continues an answer that broke off: what there was comes at once, the rest at the reader’s pace', async () => {
+    const h = world({ c: { source, state: 'interrupted', previous: 'a' }, a: {} }, (l) => l.write(broken(10)), (l) => l.write(wireRange(1, 7) + seam(8) + wireRange(9, 30)), (l) => l.write(wireRange(l.after + 1, 12) + wireDone(13)));
+    void h.talk.open({ id: 'c', at: 10, paused: false, pace: 0 });
+    await tick(1000);
+    h.reading.setPace(30);
+    expect(h.talk).toMatchObject({ canGoOn: true, canRegenerate: true });
+    void h.talk.goOn();
+    void h.talk.goOn();
+    await tick(20);
+    const commands = h.calls.filter((call) => call.url === '/v1/sessions/c/continue');
+    expect(commands).toHaveLength(1);
+    expect(commands[0]!.key).toMatch(/^[0-9a-f]{32}$/);
+    expect(h.lines[1]!.url).toBe('/v1/sessions/n1/events?after=0');
+    expect(h.lines[2]!.url).toBe('/v1/sessions/n1/events?pace=30');
+    expect(h.lines[2]!.after).toBe(8);
+    await tick(1000);
+    expect(h.reading).toMatchObject({ id: 'n1', phase: 'done', cursor: 13, seams: [{ id: 8, by: 'prefill' }] });
+    expect(h.answer.text).toBe(text(2, 7) + text(9, 12));
+    expect(h.talk.turns.map((turn) => turn.id)).toEqual(['a']);
+    expect(h.entries()).toBe(1);
+    expect(h.url()).toBe('/s/n1?at=13&pace=30');
+  });
+
+  test('as long as the server is away it is asked for again, by the same key', async () => {
+    let away = true;
+    const h = harness([(l) => l.write(broken(10)), (l) => l.write(wireRange(1, 3))], { source: { type: 'upstream', model: 'p/m' } }, undefined, (url) => {
+      if (!url.endsWith('/continue')) return undefined;
+      if (away) throw new TypeError('connection refused');
+      return new Response(JSON.stringify({ id: 's2', state: 'running', source: { type: 'upstream', model: 'p/m' }, unit: 'token', last_event_id: 1 }));
+    });
+    open(h, 's1');
+    await tick(100);
+    void h.talk.goOn();
+    await tick(100);
+    expect(h.reading).toMatchObject({ phase: 'interrupted', trouble: { title: 'Continue has not got through yet', detail: 'it does not answer; trying again' } });
+    away = false;
+    await tick(5000);
+    expect(h.reading).toMatchObject({ id: 's2', phase: 'live', trouble: undefined });
+    expect(new Set(h.calls.filter((call) => call.url.endsWith('/continue')).map((call) => call.key)).size).toBe(1);
+  });
+
+  test('refused, it says why, and the text stays', async () => {
+    const h = harness([(l) => l.write(broken(10))], { source: { type: 'upstream', model: 'p/m' } }, undefined, (url) => (url.endsWith('/continue') ? problem(400, 'invalid_field', 'no upstream has this model') : undefined));
+    open(h, 's1');
+    await tick(100);
+    void h.talk.goOn();
+    await tick(100);
+    expect(h.reading).toMatchObject({ phase: 'interrupted', trouble: { title: 'Continue did not get through', detail: 'no upstream has this model' } });
+    expect(h.answer.text).toBe(text(2, 9));
+    expect(h.talk).toMatchObject({ busy: false, canGoOn: true });
+  });
+
+  test('not of an answer that is done, called a tool, or is no model’s', async () => {
+    const tool = `${wire(1)}id: 2\nevent: tool_call\ndata: {"name":"f"}\n\nid: 3\nevent: failed\ndata: {}\n\n`;
+    for (const [wired, given, want] of [
+      [broken(10, 'failed'), source, true],
+      [broken(10, 'stopped'), source, true],
+      [tool, source, false],
+      [wireRange(1, 9) + wireDone(10), source, false],
+      [broken(10), generate('one'), false],
+    ] as const) {
+      const h = world({ c: { source: given } }, (l) => l.write(wired));
+      open(h, 'c');
+      await tick(1000);
+      expect(h.talk.canGoOn).toBe(want);
+      void h.talk.goOn();
+      await tick(10);
+      expect(h.calls.some((call) => call.url.endsWith('/continue'))).toBe(want);
+    }
+  });
+
+  test('by steps: it pauses at the seam', async () => {
+    const h = world({ c: { source } }, (l) => l.write(broken(10)), (l) => l.write(wireRange(1, 7) + seam(8) + wireRange(9, 30)));
+    open(h, 'c');
+    await tick(1000);
+    h.reading.setSpeed('step');
+    void h.talk.goOn();
+    await tick(100);
+    expect(h.reading).toMatchObject({ id: 'n1', phase: 'paused', cursor: 8, stepping: true });
+    expect(h.url()).toBe('/s/n1?at=8&paused=1');
+  });
+});
