@@ -58,7 +58,7 @@ describe('access', { skip: noBrowser(), timeout: 300_000 }, () => {
           await tab.send('Tell me of a-word-that-is-much-too-long-for-any-line-of-a-phone-and-then-goes-on-for-a-while');
           await tab.reach(10);
           await check('streaming');
-          await tab.mended(() => tab.button('Cut').click());
+          await tab.mended(() => tab.press('Cut'));
           await check('back');
           await tab.pause();
           const at = await tab.cursor();
@@ -68,13 +68,13 @@ describe('access', { skip: noBrowser(), timeout: 300_000 }, () => {
           await tab.choose('Speed', 'step');
           await check('step by step');
           await tab.choose('Speed', '0');
-          await tab.button('Continue').click();
-          await tab.button('Stop').click();
+          await tab.press('Continue');
+          await tab.press('Stop');
           await tab.ended.waitFor();
           await check('stopped');
           await tab.send('Tell me of ships'); // a second turn
           await tab.reach(5);
-          await tab.button('Stop').click();
+          await tab.press('Stop');
           await tab.ended.waitFor();
           await check('two turns');
           const id = await server.create({ source: { type: 'text', text: markdown }, unit: 'token' });
@@ -136,9 +136,9 @@ describe('access', { skip: noBrowser(), timeout: 300_000 }, () => {
       await tab.send('Tell me of the sea');
       await tab.reach(10);
       await tab.pause();
-      await tab.button('Continue').click();
+      await tab.press('Continue');
       await tab.reach(30);
-      await tab.mended(() => tab.button('Cut').click());
+      await tab.mended(() => tab.press('Cut'));
       await tab.finished();
       const said = await tab.page.evaluate(() => globalThis.said.filter((text) => text !== ''));
       const want = [

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { fixtures, long, unicode } from './fixtures.mjs';
-import { Cleanup, loadClient, startServer, startUpstream } from './harness.mjs';
+import { chance, Cleanup, loadClient, startServer, startUpstream } from './harness.mjs';
 
 describe('the client library, in Node against the binary', { timeout: 300_000 }, () => {
   const cleanup = new Cleanup();
@@ -51,6 +52,106 @@ describe('the client library, in Node against the binary', { timeout: 300_000 },
       assert.equal(await client.text(session.id), want);
     });
   }
+
+  /** Reads what its Follow delivers, and checks that it is the event due and the text that this event has always had. */
+  function read(id, options = {}) {
+    const r = { texts: [], due: 1, ends: [] };
+    let moved = () => {};
+    r.follow = client.follow(id, {
+      ...options,
+      onEvent: (event) => {
+        assert.equal(event.id, r.due++);
+        const text = event.type === 'text' ? event.text : '';
+        assert.equal(r.texts[event.id] ?? text, text);
+        r.texts[event.id] = text;
+        moved();
+      },
+      onStatus: (status) => assert.ok(status.type !== 'lost' && status.type !== 'gap', status.type),
+      onEnd: (end) => moved(r.ends.push(end)),
+    });
+    r.seek = (after) => {
+      r.due = after + 1;
+      r.follow.seek(after);
+    };
+    r.until = (reached) =>
+      new Promise((resolve) => {
+        moved = () => reached() && resolve();
+        moved();
+      });
+    /** The text, if every event from the first to the last has come. */
+    r.text = () => Array.from(r.texts.slice(1), (text, i) => text ?? assert.fail(`event ${i + 1} has not come`)).join('');
+    return r;
+  }
+
+  test('pause, resume, seek back and forth, and setPace, while it is written and after its end', async () => {
+    const between = chance(86);
+    const session = await client.create({ source: upstream('unicode'), unit: 'rune' });
+    const r = read(session.id);
+
+    await r.until(() => r.due > 20);
+    r.follow.pause();
+    const { due } = r;
+    while ((await client.state(session.id)).readers !== 0) await setTimeout(20);
+    const { last_event_id: head } = await client.state(session.id);
+    while ((await client.state(session.id)).last_event_id < head + 20) await setTimeout(20);
+    assert.equal(r.due, due, 'nothing has come while it was paused');
+    r.follow.resume();
+    await r.until(() => r.due > head + 20);
+
+    for (let i = 0; i < 30; i++) {
+      r.seek(between(0, (await client.state(session.id)).last_event_id - 1));
+      const want = r.due + between(0, 3);
+      if (i % 3 > 0) await r.until(() => r.due >= want || r.ends.length > 0);
+    }
+
+    r.seek(0);
+    r.follow.setPace(50);
+    const began = performance.now();
+    await r.until(() => r.due > 20);
+    assert.ok(performance.now() - began > 300, '20 events at 50 a second');
+    r.follow.setPace(0);
+    r.ends.length = 0;
+    await r.until(() => r.ends.length > 0);
+    assert.equal(r.text(), unicode);
+
+    const last = r.due - 1;
+    for (const after of [0, last - 1, Math.floor(last / 2), 1]) {
+      r.texts.length = after + 1; // to come once more
+      r.seek(after);
+      await r.until(() => r.ends.length > 1);
+      assert.equal(r.ends.pop().type, 'terminal');
+      assert.equal(r.text(), unicode);
+    }
+    r.seek(last);
+    await r.until(() => r.ends.length > 1);
+    assert.equal(r.ends.pop().type, 'nothing-more');
+  });
+
+  test('stop, while one reads, one pauses and one is behind', async () => {
+    const session = await client.create({ source: { type: 'generate', prompt: 'a long story', seed: 1, length: 5000 }, unit: 'token', rate: 200 });
+    const readers = [read(session.id), read(session.id), read(session.id, { pace: 20 })];
+    await readers[0].until(() => readers[0].due > 50);
+    readers[1].follow.pause();
+    await client.stop(session.id);
+    readers[1].follow.resume();
+    readers[2].follow.setPace(0);
+    const text = await client.text(session.id);
+    for (const r of readers) {
+      await r.until(() => r.ends.length > 0);
+      assert.equal(r.ends[0].event.outcome, 'stopped');
+      assert.equal(r.text(), text);
+    }
+  });
+
+  test('the question of a session, and a place in it for others', async () => {
+    const source = upstream('unicode');
+    const session = await client.create({ source, unit: 'rune' });
+    assert.deepEqual(await client.source(session.id), source);
+    const cursors = await client.cursors(session.id, 1);
+    assert.equal(cursors.after, 1);
+    assert.equal(cursors.responses.id, `resp_${session.id}`);
+    await client.delete(session.id);
+  });
 
   test('all commands', async () => {
     assert.ok((await client.models()).some((model) => model.id === 'demo'));

@@ -8,12 +8,12 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { markdown, unicode } from './fixtures.mjs';
 import { chance, Cleanup, noBrowser, rounds, seed, startBadNetwork, startBrowser, startServer } from './harness.mjs';
-import { startProvider } from './provider.mjs';
 import { tell } from './tab.mjs';
+import { startProvider, Writing } from './writer.mjs';
 
 const texts = [
-  { name: 'Markdown, by tokens', want: markdown, unit: 'token', size: 4, rate: 150 },
-  { name: 'half characters, by code points', want: unicode, unit: 'rune', size: 1, rate: 200 },
+  { name: 'Markdown, by tokens', want: markdown, unit: 'token', pieces: markdown.match(/[^]{1,4}/gu), rate: 150 },
+  { name: 'half characters, by code points', want: unicode, unit: 'rune', pieces: unicode.split(''), rate: 200 },
 ];
 
 const HALF = 200; // events, of the 460 or so that each of the texts makes
@@ -43,7 +43,7 @@ const scenarios = {
       await tab.still();
       assert.equal((await server.state(id)).readers, 0);
       assert.equal(tab.parameter('at'), String(at));
-      await tab.button('Continue').click();
+      await tab.press('Continue');
     }
     return [tab];
   },
@@ -63,7 +63,7 @@ const scenarios = {
     const tab = await open();
     for (const low of [5, half]) {
       await tab.reach(random(low, low + half / 2));
-      await tab.mended(() => tab.button('Cut').click());
+      await tab.mended(() => tab.press('Cut'));
     }
     return [tab];
   },
@@ -90,7 +90,7 @@ const scenarios = {
     await server.readers(id, 0);
     await tab.still();
     assert.equal(await tab.source(), await server.textUpTo(id, at));
-    await tab.button('Continue').click();
+    await tab.press('Continue');
     return [tab];
   },
 
@@ -103,11 +103,11 @@ const scenarios = {
     await second.pause();
     await server.readers(id, 1);
     const source = await second.source();
-    await first.mended(() => first.button('Cut').click());
+    await first.mended(() => first.press('Cut'));
     release();
     await first.finished();
     assert.equal(await second.source(), source);
-    await second.button('Continue').click();
+    await second.press('Continue');
     return tabs;
   },
 
@@ -147,14 +147,14 @@ const scenarios = {
       assert.equal(await tab.source(), await server.textUpTo(id, to), `at event ${to}`);
     }
     await server.readers(id, 0);
-    await tab.button('Continue').click();
+    await tab.press('Continue');
     release();
     await tab.finished();
     const to = random(2, half);
     await tab.scrubber.fill(String(to));
     await tab.at(to);
     assert.equal(await tab.source(), await server.textUpTo(id, to), `at event ${to} of all`);
-    await tab.button('Continue').click(); // replays the rest
+    await tab.press('Continue'); // replays the rest
     return [tab];
   },
 };
@@ -172,20 +172,24 @@ describe('exact', { skip: noBrowser(), timeout: rounds * 600_000 }, () => {
   });
   after(() => cleanup.run());
 
-  async function run(scenario, { want, unit, size, rate }, random) {
+  async function run(scenario, { want, unit, pieces, rate }, random) {
     const own = new Cleanup();
     try {
-      // An answer of a provider is interrupted by a restart, a text that is given is not.
+      // An answer of a provider is interrupted by a restart. A text that is appended is not, and has whole characters.
       const restarts = scenario === RESTART;
       const server = restarts ? await startServer(own, '--drain', '50ms') : shared;
-      const { source, release } = restarts ? { source: { type: 'text', text: want }, release() {} } : provider.take(want, size, rate);
+      const writing = new Writing(restarts && unit === 'rune' ? [...want] : pieces, rate);
       const network = await startBadNetwork(server.url);
       own.add(() => network.close());
-      const id = await server.create({ source, unit, ...(restarts && { rate }) });
+      const id = await server.create({ source: restarts ? { type: 'push' } : provider.take(writing), unit });
+      const leaving = new AbortController();
+      own.add(() => leaving.abort());
+      const appended = restarts && writing.appendTo(server, id, leaving.signal);
       await tell(browser, server.url, async (visit, context) => {
         const open = (base = server.url) => visit(new URL(`/s/${id}`, base).href);
-        const tabs = await scenarios[scenario]({ open, context, server, network, id, random, half: HALF, release });
-        release();
+        const tabs = await scenarios[scenario]({ open, context, server, network, id, random, half: HALF, release: writing.release });
+        writing.release();
+        await appended;
         for (const tab of tabs) await tab.exact(server, want);
       });
     } finally {

@@ -68,13 +68,13 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
     await tab.choose('Speed', '0');
     await tab.send('Tell me of the sea');
     await tab.reach(10);
-    await tab.button('Stop').click();
+    await tab.press('Stop');
     await tab.ended.getByText('Stopped at event').waitFor();
     assert.equal((await server.state(tab.id)).state, 'stopped');
     assert.equal(await tab.source(), await server.text(tab.id));
     assert.equal(await tab.done.count(), 0);
     const id = tab.id;
-    await tab.button('Try again').click();
+    await tab.press('Try again');
     await tab.page.waitForURL((to) => to.pathname.startsWith('/s/') && !to.pathname.endsWith(id));
     await tab.reach(5);
     await server.post(tab.id, 'stop');
@@ -87,7 +87,7 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
     await server.post(tab.id, 'pause');
     await tab.status.filter({ hasText: 'paused for all readers' }).waitFor();
     await tab.says('session paused');
-    await tab.button('Resume for all').click();
+    await tab.press('Resume for all');
     await tab.status.filter({ hasText: 'resumed for all readers' }).waitFor();
     await server.post(tab.id, 'stop');
   });
@@ -122,7 +122,7 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
     await tab.page.route('**/v1/sessions/*/events*', (route) =>
       route.fulfill({ status: 404, contentType: 'application/problem+json', body: JSON.stringify({ status: 404, code: 'session_not_found', detail: 'no such session' }) }),
     );
-    await tab.button('Cut').click();
+    await tab.press('Cut');
     await tab.trouble.waitFor();
     assert.equal((await tab.trouble.locator('p').first().textContent()).trim(), 'There is no such session');
     assert.match(await tab.page.getByTestId('status-line').textContent(), /^failed · event \d+/);
@@ -170,7 +170,7 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
       }),
     );
     await tab.prompt.fill('Tell me of the sea');
-    await tab.button('Send').click();
+    await tab.press('Send');
     await tab.trouble.getByText('there are 10000 sessions').waitFor();
     await tab.page.unroute('**/v1/sessions');
     await tab.reach(3); // by itself
@@ -246,7 +246,7 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
     await until(async () => [where, (where = await top())], ([before, now]) => before === now, 'the scrolling, want it to end');
     await tab.finished();
     assert.equal(await top(), where);
-    await tab.button('Latest').click();
+    await tab.press('Latest');
     await until(isAtEnd, (yes) => yes, 'the end');
     assert.equal(await tab.button('Latest').count(), 0);
   });

@@ -71,7 +71,7 @@ describe('a place in the text', { skip: noBrowser(), timeout: 300_000 }, () => {
     await standsAt(tab, 150);
     await tab.paused();
     await tab.still();
-    await tab.button('Continue').click();
+    await tab.press('Continue');
     await tab.exact(server, markdown);
   });
 
@@ -83,7 +83,7 @@ describe('a place in the text', { skip: noBrowser(), timeout: 300_000 }, () => {
       await tab.paused();
       await standsAt(tab, 57);
       await server.readers(id, 0);
-      await tab.button('Continue').click();
+      await tab.press('Continue');
       await tab.reach(60);
       const other = await open(`/s/${id}?at=57`);
       await other.exact(server, markdown);
@@ -97,13 +97,13 @@ describe('a place in the text', { skip: noBrowser(), timeout: 300_000 }, () => {
     await tab.finished();
     await tab.scrubber.fill('120');
     await standsAt(tab, 120);
-    await tab.button('Copy link').click();
+    await tab.press('Copy link');
     const link = await tab.page.evaluate(() => navigator.clipboard.readText());
     const { origin, pathname, searchParams } = new URL(link);
     assert.deepEqual([origin, pathname, searchParams.get('at')], [server.url, `/s/${ended}`, '120']);
     const other = await open(link);
     await other.reach(120);
-    await tab.button('Copy answer').click();
+    await tab.press('Copy answer');
     assert.equal(await tab.page.evaluate(() => navigator.clipboard.readText()), await server.textUpTo(ended, 120));
   });
 
@@ -119,7 +119,7 @@ describe('a place in the text', { skip: noBrowser(), timeout: 300_000 }, () => {
       globalThis.seen = new Set();
       new MutationObserver(() => globalThis.seen.add(Number(cursor.textContent))).observe(cursor, { childList: true, characterData: true, subtree: true });
     });
-    await tab.button('Continue').click();
+    await tab.press('Continue');
     await tab.finished();
     const seen = await tab.page.evaluate(() => [...globalThis.seen]);
     assert.ok(seen.length > 20, `80 events at 120 a second came in ${seen.length} parts`);
@@ -139,7 +139,7 @@ describe('a place in the text', { skip: noBrowser(), timeout: 300_000 }, () => {
     await tab.output.locator('[data-id="42"]').click();
     await standsAt(tab, 42);
     assert.equal(await tokens.count(), 41);
-    await tab.button('Continue').click();
+    await tab.press('Continue');
     await tab.exact(server, markdown);
   });
 
@@ -150,7 +150,7 @@ describe('a place in the text', { skip: noBrowser(), timeout: 300_000 }, () => {
     await tab.choose('Speed', 'step');
     const at = await tab.cursor();
     for (const n of [1, 2, 3]) {
-      await tab.button('Step').click();
+      await tab.press('Step');
       await standsAt(tab, at + n);
       assert.ok(await tab.button('Step').evaluate((button) => button === document.activeElement), 'the focus has left the button');
     }
@@ -158,7 +158,7 @@ describe('a place in the text', { skip: noBrowser(), timeout: 300_000 }, () => {
     await server.readers(tab.id, 0);
     assert.equal(await tab.button('Pause').count() + (await tab.button('Continue').count()), 0);
     await tab.choose('Speed', '0');
-    if ((await tab.button('Continue').count()) > 0) await tab.button('Continue').click();
+    if ((await tab.button('Continue').count()) > 0) await tab.press('Continue');
     await tab.exact(server, markdown);
   });
 
@@ -185,12 +185,12 @@ describe('a place in the text', { skip: noBrowser(), timeout: 300_000 }, () => {
     const tab = await open(`/s/${id}?pace=30`);
     await tab.reach(10);
     await until(async () => (await server.state(id)).last_event_id, (head) => head > 150, 'the head');
-    await tab.button('Stop').click();
+    await tab.press('Stop');
     await until(async () => (await server.state(id)).state, (state) => state === 'stopped', 'the state');
     await tab.paused();
     assert.ok((await tab.cursor()) < 150);
     await tab.choose('Speed', '0');
-    await tab.button('Continue').click();
+    await tab.press('Continue');
     await tab.ended.getByText('Stopped at event').waitFor();
     assert.equal(await tab.source(), await server.text(id));
     assert.equal(await tab.done.count(), 0);

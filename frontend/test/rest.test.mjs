@@ -101,7 +101,7 @@ describe('a tab that nobody looks at', { skip: noBrowser(), timeout: 300_000 }, 
     assert.equal(tab.lines.size, 0);
     await server.readers(id, 0);
     assert.equal(await tab.source(), source);
-    await tab.button('Continue').click();
+    await tab.press('Continue');
     await tab.exact(server, markdown);
   });
 

@@ -100,7 +100,7 @@ describe('a restart of the server', { skip: noBrowser(), timeout: 300_000 }, () 
     assert.equal(await tab.source(), drawn);
     assert.equal(await tab.strip.count(), 0);
     await tab.mended(async () => {
-      await tab.button('Continue').click(); // while it is down
+      await tab.press('Continue'); // while it is down
       await tab.says('reconnecting');
       await startAgain(t, () => tab.says('live'));
     });
@@ -113,7 +113,7 @@ describe('a restart of the server', { skip: noBrowser(), timeout: 300_000 }, () 
       await tab.says('reconnecting');
       await startAgain(t, () => tab.says('session paused'));
       assert.equal(await tab.source(), drawn);
-      await tab.button('Resume for all').click();
+      await tab.press('Resume for all');
     });
     await tab.exact(server, markdown);
   });
@@ -121,7 +121,7 @@ describe('a restart of the server', { skip: noBrowser(), timeout: 300_000 }, () 
   story('and a stop while it is down', 4, async (tab, random, t) => {
     await begin(tab, random(10, 30));
     await server.kill();
-    await tab.button('Stop').click();
+    await tab.press('Stop');
     await tab.trouble.getByText('Stop has not got through yet').waitFor();
     await startAgain(t, () => tab.ended.getByText('Stopped at event').waitFor());
     assert.equal((await server.state(tab.id)).state, 'stopped');
@@ -134,7 +134,7 @@ describe('a restart of the server', { skip: noBrowser(), timeout: 300_000 }, () 
     await tab.choose('Speed', '0');
     await server.kill();
     await tab.prompt.fill(prompt);
-    await tab.button('Send').click();
+    await tab.press('Send');
     await tab.trouble.getByText('The server cannot be reached').waitFor();
     await startAgain(t, () => tab.page.waitForURL(/\/s\//));
     await tab.finished();
@@ -153,7 +153,7 @@ describe('a restart of the server', { skip: noBrowser(), timeout: 300_000 }, () 
     };
     await tab.page.route('**/v1/sessions', lost, { times: 1 });
     await tab.prompt.fill(prompt);
-    await tab.button('Send').click();
+    await tab.press('Send');
     await tab.trouble.getByText('The server cannot be reached').waitFor();
     await startAgain(t, () => tab.page.waitForURL(/\/s\//));
     await tab.finished();

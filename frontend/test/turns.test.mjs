@@ -90,7 +90,7 @@ describe('a conversation', { skip: noBrowser(), timeout: 300_000 }, () => {
     await ask(tab, 'who asks?');
     await tab.finished();
     const first = tab.id;
-    await tab.button('Regenerate').click();
+    await tab.press('Regenerate');
     await tab.page.waitForURL((url) => url.pathname.startsWith('/s/') && !url.pathname.endsWith(first));
     await tab.finished();
     const second = tab.id;
@@ -109,9 +109,9 @@ describe('a conversation', { skip: noBrowser(), timeout: 300_000 }, () => {
     await tab.send('Tell me of the sea');
     const first = tab.id;
     await tab.reach(10);
-    await tab.button('Stop').click();
+    await tab.press('Stop');
     await tab.ended.waitFor();
-    await tab.button('Regenerate').click();
+    await tab.press('Regenerate');
     await tab.page.waitForURL((url) => url.pathname.startsWith('/s/') && !url.pathname.endsWith(first));
     await tab.reach(10);
     assert.deepEqual((await shown(tab)).questions, ['Tell me of the sea']);
@@ -144,7 +144,7 @@ describe('a conversation', { skip: noBrowser(), timeout: 300_000 }, () => {
     const begun = await tab.source();
     assert.ok(begun.length > 0 && begun.length < long.length && long.startsWith(begun));
     assert.equal(await tab.ended.getByRole('button').count(), 1);
-    await tab.button('Continue the answer').click();
+    await tab.press('Continue the answer');
     await wentOn(tab, from);
   });
 
@@ -154,7 +154,7 @@ describe('a conversation', { skip: noBrowser(), timeout: 300_000 }, () => {
     await tab.ended.getByText('Failed at event').waitFor();
     const from = tab.id;
     await tab.page.reload();
-    await tab.button('Continue the answer').click();
+    await tab.press('Continue the answer');
     await wentOn(tab, from);
   });
 
@@ -162,10 +162,10 @@ describe('a conversation', { skip: noBrowser(), timeout: 300_000 }, () => {
     const tab = await open();
     await ask(tab, 'long answer');
     await tab.reach(40);
-    await tab.button('Stop').click();
+    await tab.press('Stop');
     await tab.ended.getByText('Stopped at event').waitFor();
     const from = tab.id;
-    await tab.button('Continue the answer').click();
+    await tab.press('Continue the answer');
     await wentOn(tab, from);
   });
 
