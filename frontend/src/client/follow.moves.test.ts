@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { Follow, type FollowOptions, type Request } from './follow.ts';
+import { Follow, type FollowOptions, type Request, type Status } from './follow.ts';
 import { range, refuse, run, serve, tick, type Run } from './follow.harness.ts';
 import { script, wireRange, type Answer, type Line } from './testing.ts';
 
@@ -261,6 +261,16 @@ describe('pause, resume, seek and setPace', () => {
     expect(r.types()).toEqual(['connecting', 'connecting', 'open']);
   });
 
+  test('a body is let go of, though nobody heeded the signal', async () => {
+    const cancel = vi.fn();
+    const r = run(async () => new Response(new ReadableStream({ cancel }), { headers: { 'content-type': 'text/event-stream' } }));
+    await tick();
+    r.follow.pause();
+    await tick();
+    expect(cancel).toHaveBeenCalledOnce();
+    expect(r.ends).toEqual([]);
+  });
+
   test('the cursor callback is asked for losses alone', async () => {
     const { request } = script(first, first, first, serve(LAST));
     const cursor = vi.fn(() => 0);
@@ -379,6 +389,7 @@ describe('from within callbacks', () => {
     { name: 'setPace', id: 4, what: (f) => f.setPace(5), want: range(1, LAST) },
     { name: 'seek on the terminal event, whose end it overtakes', id: LAST, what: (f) => f.seek(6), want: [...range(1, LAST), 7, 8, 9] },
     { name: 'cut and setPace', id: 4, what: (f) => (f.cut(), f.setPace(5)), want: range(1, LAST) },
+    { name: 'close on the terminal event', id: LAST, what: (f) => f.close(), want: range(1, LAST) },
     { name: 'pause on the terminal event', id: LAST, what: (f) => f.pause(), want: range(1, LAST) },
   ];
   for (const { name, id, what, want } of cases) {
@@ -436,20 +447,27 @@ describe('from within callbacks', () => {
     for (const what of ['seek', 'pause', 'setPace', 'close'] as const) {
       test(`onStatus: ${what} at "${type}"`, async () => {
         const { request, lines } = script((l) => l.write(wireRange(1, 3) + wireRange(6, 8)), serve(LAST));
-        let at: { lines: number; ids: number } | undefined;
+        let at: { lines: number; ids: number; time: number } | undefined;
+        let asked: number | undefined; // when, since then
         const act = (now: string): void => {
           if (now !== type || at !== undefined) return;
-          at = { lines: lines.length, ids: r.ids.length };
+          at = { lines: lines.length, ids: r.ids.length, time: Date.now() };
           if (what === 'seek') r.follow.seek(5);
           else if (what === 'setPace') r.follow.setPace(5);
           else r.follow[what]();
         };
-        const r: Run = run(request, { onStatus: (s) => (r.statuses.push(s), act(s.type)), onActivity: () => act('activity') });
+        const onStatus = (status: Status): void => {
+          if (at !== undefined && status.type === 'connecting') asked ??= Date.now();
+          act(status.type);
+        };
+        const r: Run = run(request, { onStatus, onActivity: () => act('activity') });
         await tick(LONG);
         expect(at).toBeDefined();
         const before = r.ids.slice(0, at!.ids);
-        if (what === 'seek') expect(r.ids).toEqual([...before, ...range(6, LAST)]);
-        else if (what === 'setPace') expect(r.ids).toEqual(range(1, LAST));
+        if (what === 'seek') {
+          expect(r.ids).toEqual([...before, ...range(6, LAST)]);
+          expect(asked, 'at once').toBe(at!.time);
+        } else if (what === 'setPace') expect(r.ids).toEqual(range(1, LAST));
         else {
           expect(r.ids).toEqual(before);
           expect(lines).toHaveLength(at!.lines);

@@ -309,6 +309,16 @@ describe('Follow', () => {
     expect(r.ids).toEqual([1, 2, 3]);
   });
 
+  test('wake hurries one line alone', async () => {
+    const { request } = script((l) => l.write(wireRange(1, 2)), refuse(503), (l) => l.write(wireDone(3)));
+    const r = run(request);
+    await tick(20_001);
+    r.follow.wake();
+    await tick(1000);
+    expect(r.waits()).toEqual([0, 1000]);
+    expect(r.ids).toEqual([1, 2, 3]);
+  });
+
   test('wake asks anew when a request has no answer for two seconds', async () => {
     const { request } = script((l) => l.write(wireDone(1)));
     let calls = 0;

@@ -368,7 +368,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
       onActivity: () => this.#call(() => this.#options.onActivity?.()),
     });
     this.#line = line;
-    this.#patient = this.#hurry = false;
+    this.#hurry = false;
     this.#counters.connections++;
     this.#status({ type: 'connecting', after: this.#cursor, attempt: this.#fruitless });
     return line;

@@ -28,6 +28,26 @@ const event = (data: string, rest: Partial<Seen['events'][number]> = {}): Seen['
   ...rest,
 });
 
+/** The standard's words as they stand, over the whole text. */
+function reference(text: string): Seen {
+  const seen: Seen = { events: [], comments: [], retries: [], lastEventId: '' };
+  let [name, data, id, buffer] = ['', [] as string[], undefined as string | undefined, ''];
+  const lines = text.replace(/^\uFEFF/, '').split(/\r\n|\r|\n/);
+  for (const line of lines.slice(0, -1)) {
+    const [, field, value] = /^([^:]*)(?::\x20?([^]*))?$/.exec(line)!;
+    if (line === '') {
+      seen.lastEventId = buffer;
+      if (data.length > 0) seen.events.push({ name, data: data.join('\n'), id, last: buffer });
+      [name, data, id] = ['', [], undefined];
+    } else if (field === '') seen.comments.push(line.slice(1));
+    else if (field === 'data') data.push(value ?? '');
+    else if (field === 'event') name = value ?? '';
+    else if (field === 'id' && !value?.includes('\0')) id = buffer = value ?? '';
+    else if (field === 'retry' && /^[0-9]+$/.test(value ?? '')) seen.retries.push(Number(value));
+  }
+  return seen;
+}
+
 const cases: { name: string; input: string; want: Partial<Seen> }[] = [
   { name: 'nothing', input: '', want: { events: [] } },
   { name: 'one event', input: 'data: a\n\n', want: { events: [event('a')] } },
@@ -35,9 +55,13 @@ const cases: { name: string; input: string; want: Partial<Seen> }[] = [
   { name: 'CRLF', input: 'data: a\r\n\r\ndata: b\r\n\r\n', want: { events: [event('a'), event('b')] } },
   { name: 'mixed line ends', input: 'data: a\r\ndata: b\rdata: c\n\r\n', want: { events: [event('a\nb\nc')] } },
   { name: 'CR then empty line by LF', input: 'data: a\r\n\ndata: b\n\n', want: { events: [event('a'), event('b')] } },
+  { name: 'LF CR is two line ends', input: 'data: a\n\rdata: b\n\r', want: { events: [event('a'), event('b')] } },
+  { name: 'CR CRLF is two line ends', input: 'data: a\r\r\ndata: b\r\r\n', want: { events: [event('a'), event('b')] } },
+  { name: 'line ends before all', input: '\r\n\r\n\rdata: a\n\n', want: { events: [event('a')] } },
   { name: 'leading BOM', input: '\uFEFFdata: a\n\n', want: { events: [event('a')] } },
   { name: 'only one BOM is dropped', input: '\uFEFF\uFEFFdata: a\n\ndata: b\n\n', want: { events: [event('b')] } },
   { name: 'BOM later is text', input: 'data: \uFEFFa\n\n', want: { events: [event('\uFEFFa')] } },
+  { name: 'BOM before a line of its own', input: '\uFEFF\ndata: a\n\n', want: { events: [event('a')] } },
   { name: 'unfinished event', input: 'data: a\n\ndata: b\n', want: { events: [event('a')] } },
   { name: 'unfinished line', input: 'data: a\n\ndata: b', want: { events: [event('a')] } },
   { name: 'unfinished id does not count', input: 'id: 1\ndata: a\n\nid: 2\ndata: b\n', want: { lastEventId: '1' } },
@@ -46,6 +70,7 @@ const cases: { name: string; input: string; want: Partial<Seen> }[] = [
   { name: 'bare data is an empty event', input: 'data\n\n', want: { events: [event('')] } },
   { name: 'no data, no event', input: 'event: x\nid: 4\n\n', want: { events: [], lastEventId: '4' } },
   { name: 'the name does not stay', input: 'event: x\n\ndata: a\n\n', want: { events: [event('a')] } },
+  { name: 'bare name is none', input: 'event: x\nevent\ndata: a\n\n', want: { events: [event('a')] } },
   { name: 'name', input: 'event: done\ndata: {}\n\n', want: { events: [event('{}', { name: 'done' })] } },
   { name: 'last name wins', input: 'event: a\nevent: b\ndata: c\n\n', want: { events: [event('c', { name: 'b' })] } },
   {
@@ -63,11 +88,20 @@ const cases: { name: string; input: string; want: Partial<Seen> }[] = [
     input: 'id: 7\ndata: a\n\nid: 8\0\ndata: b\n\n',
     want: { events: [event('a', { id: '7' }), event('b', { last: '7' })] },
   },
+  {
+    name: 'an id counts when its event is dispatched, though that has no data',
+    input: 'id: 7\n\ndata: a\n\nid: 8',
+    want: { events: [event('a', { last: '7' })], lastEventId: '7' },
+  },
+  { name: 'last id wins', input: 'id: 7\nid: 8\ndata: a\n\n', want: { events: [event('a', { id: '8' })], lastEventId: '8' } },
+  { name: 'id keeps its spaces but one', input: 'id:  7 \ndata: a\n\n', want: { events: [event('a', { id: ' 7 ' })] } },
   { name: 'case matters', input: 'Data: a\nDATA: b\ndata: c\n\n', want: { events: [event('c')] } },
   { name: 'space before the colon', input: 'data : a\ndata: b\n\n', want: { events: [event('b')] } },
   { name: 'unknown fields', input: 'foo: a\nbar\ndata: b\n\n', want: { events: [event('b')] } },
   { name: 'comments', input: ': ka\n:\ndata: a\n: in it\n\n', want: { comments: [' ka', '', ' in it'], events: [event('a')] } },
   { name: 'retry', input: 'retry: 1000\nretry: 1s\nretry:\nretry: -1\nretry:20\n\n', want: { retries: [1000, 20] } },
+  { name: 'retry in digits of ASCII alone', input: 'retry:  5\nretry: 5 \nretry: +5\nretry: 1e3\nretry: 0x5\nretry: ٣\nretry: 007\n', want: { retries: [7] } },
+  { name: 'retry counts at once', input: 'retry: 5', want: { retries: [] } },
   { name: 'colon in the value', input: 'data: a: b:c\n\n', want: { events: [event('a: b:c')] } },
   {
     name: 'unicode',
@@ -108,6 +142,27 @@ describe('Parser', () => {
       }
     });
   }
+
+  test('streams made by chance, cut by chance, are read as the standard says', () => {
+    let seed = 1;
+    const below = (n: number): number => {
+      seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+      return Math.floor((seed / 2 ** 32) * n);
+    };
+    const parts = ['data: a\n', 'data:b\r', 'id: 7\r\n', 'event: x\n', 'retry: 5\r', 'data', 'event', 'id', 'retry', 'Data', ':', ':', ': ', ' ', '7', 'a', 'é', '👩‍👩‍👧', '\0', '\uFEFF', '\r', '\n', '\n', '\r\n', '\n\n', '\r\r', '\r\n\r\n'];
+    let events = 0;
+    for (let i = 0; i < 5000; i++) {
+      let text = below(5) === 0 ? '\uFEFF' : '';
+      for (let n = below(40); n > 0; n--) text += parts[below(parts.length)];
+      const bytes = new TextEncoder().encode(text);
+      const chunks: Uint8Array[] = [];
+      for (let at = 0; at < bytes.length; ) chunks.push(bytes.subarray(at, (at += 1 + below(8))));
+      const want = reference(text);
+      expect(parse(chunks), JSON.stringify(text)).toEqual(want);
+      events += want.events.length;
+    }
+    expect(events).toBeGreaterThan(1000);
+  });
 
   test('an event is dispatched without waiting for the LF of a CRLF', () => {
     expect(parse([new TextEncoder().encode('data: a\r\n\r')]).events).toHaveLength(1);
