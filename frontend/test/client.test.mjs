@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { fixtures, long, unicode } from './fixtures.mjs';
-import { chance, Cleanup, loadClient, startServer, startUpstream } from './harness.mjs';
+import { chance, Cleanup, frontend, loadClient, startServer, startUpstream } from './harness.mjs';
 
 describe('the client library, in Node against the binary', { timeout: 300_000 }, () => {
   const cleanup = new Cleanup();
@@ -141,6 +143,25 @@ describe('the client library, in Node against the binary', { timeout: 300_000 },
       assert.equal(r.ends[0].event.outcome, 'stopped');
       assert.equal(r.text(), text);
     }
+  });
+
+  test('the example of the README', async () => {
+    const [, example] = /```ts\nimport .*\n([^]*?)```/.exec(readFileSync(join(frontend, 'src/client/README.md'), 'utf8'));
+    const AsyncFunction = (async () => {}).constructor;
+    let out = '';
+    const logged = [];
+    await new AsyncFunction('Client', 'process', 'console', example)(
+      function () {
+        return client;
+      },
+      { stdout: { write: (text) => (out += text) } },
+      { log: (line) => logged.push(line) },
+    );
+    const { sessions } = await client.list({ limit: 1 });
+    const text = await client.text(sessions[0].id);
+    assert.deepEqual(logged, ['\nstopped']);
+    assert.equal(out.slice(0, text.length), text);
+    assert.ok(text.endsWith(out.slice(text.length)) && out.length > text.length, 'the last events once more');
   });
 
   test('the question of a session, and a place in it for others', async () => {

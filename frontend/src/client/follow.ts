@@ -130,10 +130,11 @@ interface Loss {
  * try would not mend; by iteration that error is thrown. After any end but close,
  * seek reads on from elsewhere: with onEvent by itself, else by another iteration.
  *
- * All methods may be called at any time, also from within the callbacks. What has
- * not been delivered when cut, pause, seek, setPace or close returns never is. (By iteration
- * an event may then be on its way to the loop's body: its id is not `cursor` if
- * seek has come in between.) What a callback throws ends the reading with that error.
+ * All methods may be called at any time, also from within the callbacks. What was
+ * on its way when cut, pause, seek, setPace or close returns is not delivered; what
+ * is wanted of it is asked for again. (An iterator may have handed over one event
+ * that the loop's body has not seen yet: after a seek its id is not `cursor`.)
+ * What a callback throws ends the reading with that error.
  */
 export class Follow implements AsyncIterable<StreamEvent> {
   readonly #request: Request;
