@@ -1,4 +1,5 @@
 import { mount } from 'svelte';
+import '../markdown/markdown.css';
 import App from './App.svelte';
 import './app.css';
 import './conversation.css';
