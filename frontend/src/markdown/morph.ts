@@ -1,26 +1,28 @@
 /** Nodes made equal to others with as few writes as can be. */
 
 /**
- * Makes the children of a parent from an index on, up to a count of them, equal to
- * nodes. A child that is the same kind of node stays and is changed; what is equal
- * is not touched.
+ * Makes count children of a parent, those after one of them or from the first on, equal
+ * to nodes. A child that is the same kind of node stays and is changed; what is equal
+ * is not touched. It returns the last of the nodes as it is in the document now, or after.
  */
-export function morph(parent: Node, from: number, count: number, nodes: readonly Node[]): void {
-  let at: ChildNode | null = parent.childNodes[from] ?? null;
+export function morph(parent: Node, after: Node | null, count: number, nodes: readonly Node[]): Node | null {
+  let last = after;
   for (let i = 0; i < nodes.length; i++) {
     const node = nodes[i] as Node;
-    const next: ChildNode | null = at === null ? null : at.nextSibling;
-    if (at === null || i >= count) parent.insertBefore(node, at);
+    const at: Node | null = last === null ? parent.firstChild : last.nextSibling;
+    if (at === null || i >= count) last = parent.insertBefore(node, at);
+    else if (adapt(at, node)) last = at;
     else {
-      if (!adapt(at, node)) parent.replaceChild(node, at);
-      at = next;
+      parent.replaceChild(node, at);
+      last = node;
     }
   }
-  for (let i = nodes.length; i < count && at !== null; i++) {
-    const next: ChildNode | null = at.nextSibling;
+  for (let i = nodes.length; i < count; i++) {
+    const at: Node | null = last === null ? parent.firstChild : last.nextSibling;
+    if (at === null) break;
     parent.removeChild(at);
-    at = next;
   }
+  return last;
 }
 
 /** Makes a node equal to another of its kind. It reports false if they are of two kinds. */
@@ -39,8 +41,8 @@ function adapt(old: Node, now: Node): boolean {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   // Code that is highlighted already stays so.
-  if (same && old.tagName === 'CODE' && old.textContent === now.textContent) return true;
-  morph(old, 0, old.childNodes.length, [...now.childNodes]);
+  if (same && old.tagName === 'CODE' && old.firstElementChild !== null && old.textContent === now.textContent) return true;
+  morph(old, null, Infinity, [...now.childNodes]);
   return true;
 }
 

@@ -74,7 +74,8 @@ interface Opener {
 }
 
 /** A line of text with what it leaves open closed, and without a mark at its end that has nothing to mark yet. */
-export function close(text: string): string {
+export function close(text: string, depth = 0): string {
+  if (text.length > LONG) return text;
   let out = '';
   const openers: Opener[] = [];
   let code = '';
@@ -101,19 +102,14 @@ export function close(text: string): string {
       taken = /^<[a-z/!][^<>\n]*>/i.exec(rest)?.[0].length ?? 1;
     } else if (character === '[' || (character === '!' && text[i + 1] === '[')) {
       const open = character === '!' ? 2 : 1;
-      const end = endOfBracket(text, i + open);
-      if (end === text.length - 1 || (end < 0 && !/[\p{L}\p{N}_\])]/u.test(text[i - 1] ?? ''))) {
+      const end = depth < BRACKETS ? endOfBracket(text, i + open) : NEVER;
+      const mayBeLink = end === -1 && !/[\p{L}\p{N}_\])]/u.test(text[i - 1] ?? '');
+      const to = end >= 0 && text[end + 1] === '(' ? endOfDestination(text, end + 2) : NEVER;
+      if (mayBeLink || end === text.length - 1 || to === -1) {
         // The text of what will be a link.
-        const inner = text.slice(i + open, end < 0 ? undefined : end);
-        return finish(out + close(inner), openers, code);
+        return finish(out + close(text.slice(i + open, end < 0 ? undefined : end), depth + 1), openers, code);
       }
-      if (end >= 0 && text[end + 1] === '(') {
-        const close_ = endOfDestination(text, end + 2);
-        if (close_ < 0) return finish(out + text.slice(i + open, end), openers, code);
-        taken = close_ + 1 - i;
-      } else {
-        taken = open;
-      }
+      taken = to >= 0 ? to + 1 - i : open;
     } else if (character === '*' || character === '_' || character === '~') {
       const mark = /^(?:\*+|_+|~+)/.exec(rest)?.[0] ?? character;
       taken = mark.length;
@@ -125,6 +121,14 @@ export function close(text: string): string {
   }
   return finish(out, openers, code);
 }
+
+/** In UTF-16 code units. What is longer is drawn too seldom for its end to matter. */
+const LONG = 4096;
+
+const NEVER = -2; // an index
+
+/** How many brackets that stand open are taken for links. */
+const BRACKETS = 4;
 
 /** How far a mark is looked at, in UTF-16 code units: a longer run of one character is none. */
 const LOOK = 200;

@@ -56,13 +56,13 @@ export function sanitise(html: string): DocumentFragment {
 }
 
 /**
- * HTML without style elements and attributes. DOMPurify removes them too, but only
- * after a parser has seen them, and that reports them to the page's policy. A name
- * takes no character references: with one in it, it is another, while a text with
- * one reads as before.
+ * HTML without style elements and attributes, and without a base. DOMPurify removes
+ * them too, but only after a parser has seen them, and that reports them to the
+ * page's policy. A name takes no character references: with one in it, it is
+ * another, while a text with one reads as before.
  */
 export function disarm(html: string): string {
-  return html.replace(/(<\/?)style/gi, '$1template').replace(/s(?=tyle)/g, '&#115;').replace(/S(?=tyle)/gi, '&#83;');
+  return html.replace(/(<\/?)base(?![a-z])/gi, '$1x-base').replace(/(<\/?)style/gi, '$1template').replace(/s(?=tyle)/g, '&#115;').replace(/S(?=tyle)/gi, '&#83;');
 }
 
 /** Directions that make a text read as what it is not. */
@@ -76,6 +76,8 @@ function guard(link: HTMLAnchorElement): void {
     return;
   }
   link.setAttribute('href', url.href);
+  const title = link.getAttribute('title');
+  if (title !== null) link.setAttribute('title', title.replace(OVERRIDES, ''));
   link.setAttribute('rel', 'noopener noreferrer nofollow');
   link.setAttribute('target', '_blank');
   const walker = document.createTreeWalker(link, NodeFilter.SHOW_TEXT);

@@ -24,11 +24,6 @@ function cut(text: string, count: number): string[] {
   return Array.from({ length: Math.ceil(text.length / size) }, (_, i) => text.slice(i * size, (i + 1) * size));
 }
 
-/** A text as a model gives it: some four characters at a time. */
-function tokens(text: string): string[] {
-  return text.match(/[^]{1,4}/g) ?? [];
-}
-
 describe('streamed is one shot', () => {
   test.each(tests)('CommonMark example $number', ({ markdown }) => {
     const once = drawn([markdown]);
@@ -70,15 +65,145 @@ async function writes(element: HTMLElement, work: () => void): Promise<number> {
 describe('settled blocks', () => {
   test('stay the same nodes while the tail grows', () => {
     const { element, stream } = open();
-    const text = Object.values(TEXTS).join('\n\n').replaceAll('\r\n', '\n').replace(/^\[[^\]]+\]:.*$/gm, '');
+    const text = `${TEXTS['answer']}\n\n${TEXTS['fences']}\n\`\`\`\n\n${TEXTS['CJK']}`;
     let before: Element[] = [];
-    for (const piece of cut(text, text.length / 5)) {
+    for (const piece of cut(text, 200)) {
       stream.append(piece);
-      const now = [...element.children];
-      const kept = before.slice(0, -4); // the tail may hold a few
-      expect(now.slice(0, kept.length).every((node, i) => node === kept[i])).toBe(true);
-      before = now;
+      const kept = before.slice(0, -3); // the tail may hold a few
+      expect([...element.children].slice(0, kept.length)).toEqual(kept);
+      expect(kept.every((node, i) => node === element.children[i])).toBe(true);
+      before = [...element.children];
     }
-    expect(before.length).toBeGreaterThan(40);
+    expect(before.length).toBeGreaterThan(20);
+  });
+
+  test.each([
+    ['items', '1. first\n2. second\n3. thi', 'rd\n4. fourth\n', 'li', 2],
+    ['rows', '| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | ', '4 |\n| 5 | 6 |\n', 'tr', 2],
+    ['lines of code', '```js\nlet x\n', 'let y\nlet z\n', 'pre', 1],
+  ])('%s stay the same nodes while more come', (_, start, rest, selector, count) => {
+    const { element, stream } = open();
+    stream.append(start);
+    const before = [...element.querySelectorAll(selector)].slice(0, count);
+    expect(before).toHaveLength(count);
+    for (const character of rest) stream.append(character);
+    stream.append('\n\nend\n');
+    stream.end();
+    expect([...element.querySelectorAll(selector)].slice(0, count).every((node, i) => node === before[i])).toBe(true);
+  });
+
+  test('a token writes to the document what it adds', async () => {
+    const { element, stream } = open();
+    stream.append(`${TEXTS['answer']}\n\nA last paragraph`);
+    expect(await writes(element, () => stream.append(' that goes'))).toBe(1);
+    expect(await writes(element, () => stream.append(' on'))).toBe(1);
+    expect(await writes(element, () => stream.append('\n\n'))).toBe(0);
+    expect(await writes(element, () => stream.append('- '))).toBe(0);
+    expect(await writes(element, () => stream.append('item'))).toBe(1);
+    expect(await writes(element, () => stream.append(' **bold'))).toBe(2);
+    expect(await writes(element, () => stream.append(' and** more'))).toBe(2);
+  });
+
+  test('the end writes nothing if nothing was left open', async () => {
+    const { element, stream } = open();
+    for (const piece of cut(`${TEXTS['answer']}`, 150)) stream.append(piece);
+    expect(await writes(element, () => stream.end())).toBe(0);
+  });
+
+  test('replace back and forth keeps the blocks that are the same', async () => {
+    const text = TEXTS['answer'] ?? '';
+    const { element, stream } = open();
+    stream.append(text);
+    const whole = [...element.children];
+    stream.replace(text.slice(0, 600));
+    const part = [...element.children];
+    expect(part.length).toBeGreaterThan(4);
+    expect(part.slice(0, -1).every((node, i) => node === whole[i])).toBe(true);
+    stream.replace(text);
+    expect([...element.children].slice(0, part.length - 1).every((node, i) => node === whole[i])).toBe(true);
+    expect(await writes(element, () => stream.replace(text))).toBe(0);
+  });
+
+  test('more may come after the end', () => {
+    const { element, stream } = open();
+    stream.append('a **b');
+    stream.end();
+    stream.append('** c');
+    stream.end();
+    expect(element.innerHTML).toBe('<p>a <strong>b</strong> c</p>');
+  });
+
+  test('clear leaves nothing', () => {
+    const { element, stream } = open();
+    stream.append('[a]: https://example.com\n\n- [a]\n- b\n');
+    stream.clear();
+    expect(element.childNodes).toHaveLength(0);
+    stream.append('[a]');
+    stream.end();
+    expect(element.innerHTML).toBe('<p>[a]</p>');
+  });
+});
+
+describe('work', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  /** How many characters are lexed for each that comes, and the most for one append. */
+  function lexed(pieces: readonly string[]): { each: number; most: number } {
+    let total = 0;
+    let most = 0;
+    let now = 0;
+    const lex = Lexer.prototype.lex;
+    vi.spyOn(Lexer.prototype, 'lex').mockImplementation(function (this: Lexer, source) {
+      now += source.length;
+      return lex.call(this, source);
+    });
+    const { stream } = open();
+    for (const piece of pieces) {
+      now = 0;
+      stream.append(piece);
+      total += now;
+      most = Math.max(most, now);
+    }
+    return { each: total / pieces.join('').length, most };
+  }
+
+  test('an answer of 28 KB costs each token its block', () => {
+    const answer = Array.from({ length: 40 }, () => TEXTS['answer']).join('\n\n').slice(0, 28_000);
+    const { each, most } = lexed(answer.match(/[^]{1,16}/g) ?? []);
+    expect(each).toBeLessThan(20);
+    expect(most).toBeLessThan(2000);
+  });
+
+  test.each([
+    ['one list', '- an item of a list\n'.repeat(300), 60],
+    ['one table', `| a | b |\n|---|---|\n${'| 1 | 2 |\n'.repeat(300)}`, 60],
+    ['one piece of code', `\`\`\`go\n${'x := 1 // one\n'.repeat(2000)}`, 60],
+  ])('%s costs each token what its last part does', (_, text, bound) => {
+    const pieces = text.match(/[^]{1,16}/g) ?? [];
+    expect(Math.max(...pieces.slice(10).map((piece) => piece.length))).toBe(16);
+    expect(lexed(pieces).most).toBeLessThan(bound * 4);
+  });
+
+  test.each([
+    ['a paragraph', 'word and '.repeat(12_000)],
+    ['a quote', '> a line of a quote\n'.repeat(5_000)],
+    ['brackets', '['.repeat(5_000)],
+    ['stars', '*a '.repeat(5_000)],
+    ['quotes in quotes', `${'> '.repeat(5_000)}a`],
+    ['lists in lists', `${'- '.repeat(5_000)}a`],
+    ['definitions', Array.from({ length: 2_000 }, (_, i) => `[${i}]: https://example.com\n`).join('')],
+  ])('%s without end costs a bounded multiple of its length', (_, text) => {
+    expect(lexed(cut(text, 300)).each).toBeLessThan(100);
+  });
+
+  test('what a long block has gained since it was drawn is shown as it stands', () => {
+    const { element, stream } = open();
+    stream.append('word '.repeat(1000));
+    stream.append('and **more**');
+    expect(element.lastElementChild?.className).toBe('plain');
+    expect(element.textContent?.endsWith('and **more**')).toBe(true);
+    stream.end();
+    expect(element.querySelector('.plain')).toBeNull();
+    expect(element.querySelector('strong')?.textContent).toBe('more');
   });
 });

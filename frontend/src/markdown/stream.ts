@@ -16,7 +16,7 @@ import { sanitise } from './sanitise.ts';
  * A longer one is drawn again when it has grown by a part of 1 / GROWN; until then what
  * came is shown as plain text. So all appends together lex a bounded multiple of the text.
  */
-const LIVE = 4096;
+const LIVE = 2048;
 const GROWN = 8;
 
 /** A settled block: text that follows does not change it. */
@@ -37,8 +37,8 @@ interface Growing {
   readonly loose: boolean;
   /** Its source up to the tail. */
   source: string;
-  /** The parts that have settled. */
-  kept: number;
+  /** The last of the parts that have settled. */
+  last: Node | null;
 }
 
 /**
@@ -55,7 +55,7 @@ export class MdStream {
   #links: Links = none(); // that the settled blocks define
   #whole = 0; // the length of the text when it was last lexed from the start
   #blocks: Block[] = []; // the settled ones
-  #elements = 0; // that they have
+  #last: Node | null = null; // the last element of theirs
   #growing: Growing | undefined; // the last of them
   #tail = '';
   #lexed = 0; // the length of the tail when it was last drawn from its tokens
@@ -153,14 +153,15 @@ export class MdStream {
     const parts = block.type === 'list' ? block.items.length - 1 : block.rows.length;
     if (parts < 1) return;
     const [element] = drawn(html(block));
-    const container = element === undefined ? undefined : containerOf(element);
-    if (element === undefined || container === undefined) return;
-    morph(this.#element, this.#elements, 1, [element]);
+    if (element === undefined || containerOf(element) === undefined) return;
+    const live = morph(this.#element, this.#last, 1, [element]) as Element;
+    const container = containerOf(live) as Element;
+    const size = block.type === 'list' ? length(block.items.slice(0, -1)) : this.#tail.lastIndexOf('\n') + 1;
+    this.#growing = { container, ...prefixOf(block), source: this.#tail.slice(0, size), last: container.children[parts - 1] ?? null };
+    this.#tail = this.#tail.slice(size);
     this.#blocks.push({ html: undefined, size: 1 });
-    const live = this.#element.children[this.#elements++] as Element;
-    const growing = { container: containerOf(live) as Element, ...prefixOf(block), source: '', kept: 0 };
-    this.#growing = growing;
-    this.#keep(growing, parts, block.type === 'list' ? length(block.items.slice(0, -1)) : this.#tail.lastIndexOf('\n') + 1);
+    this.#last = live;
+    colour([...container.children].slice(0, parts));
   }
 
   /** Settles the parts of a growing block that are complete: all but the last item of a list that may go on. */
@@ -168,20 +169,17 @@ export class MdStream {
     const parts = partsOf(block, growing);
     const count = block.type === 'list' && !complete ? parts.length - 1 : parts.length;
     if (count < 1 && !complete) return;
-    morph(growing.container, growing.kept, Infinity, parts);
+    const last = morph(growing.container, growing.last, Infinity, parts);
+    const settled = count === parts.length ? last : (last?.previousSibling ?? null);
+    colour(between(growing.last, settled));
+    growing.last = settled;
     const size = complete
       ? block.raw.length
       : block.type === 'list'
         ? length(block.items.slice(0, -1))
         : growing.prefix.length + this.#tail.lastIndexOf('\n') + 1;
-    this.#keep(growing, count, size - growing.prefix.length);
-  }
-
-  #keep(growing: Growing, parts: number, size: number): void {
-    colour([...growing.container.children].slice(growing.kept, growing.kept + parts));
-    growing.kept += parts;
-    growing.source += this.#tail.slice(0, size);
-    this.#tail = this.#tail.slice(size);
+    growing.source += this.#tail.slice(0, size - growing.prefix.length);
+    this.#tail = this.#tail.slice(size - growing.prefix.length);
   }
 
   /** Makes the growing block a part of the tail again: what follows has changed all of it. */
@@ -189,7 +187,7 @@ export class MdStream {
     const growing = this.#growing as Growing;
     this.#growing = undefined;
     this.#blocks.pop();
-    this.#elements--;
+    this.#last = this.#last?.previousSibling ?? null;
     this.#tail = growing.source + this.#tail;
     this.#settle();
   }
@@ -197,9 +195,9 @@ export class MdStream {
   /** Draws a settled block over so many elements, if they are there; without a number, over as many as it has. */
   #put(source: string, over?: number): void {
     const elements = drawn(source);
-    morph(this.#element, this.#elements, over ?? elements.length, elements);
-    colour([...this.#element.children].slice(this.#elements, this.#elements + elements.length));
-    this.#elements += elements.length;
+    const before = this.#last;
+    this.#last = morph(this.#element, before, over ?? elements.length, elements);
+    colour(between(before, this.#last));
     this.#blocks.push({ html: source, size: elements.length });
     this.#plain = undefined;
   }
@@ -213,14 +211,14 @@ export class MdStream {
     closeLast(tokens, links);
     if (this.#growing !== undefined) {
       const first = tokens[0];
-      if (continues(this.#growing, first)) morph(this.#growing.container, this.#growing.kept, Infinity, partsOf(first, this.#growing));
+      if (continues(this.#growing, first)) morph(this.#growing.container, this.#growing.last, Infinity, partsOf(first, this.#growing));
       tokens = tokens.slice(1);
     }
     const elements = sources(tokens).flatMap(drawn);
-    morph(this.#element, this.#elements, Infinity, elements);
+    const last = morph(this.#element, this.#last, Infinity, elements);
     const open = tokens[lastBlock(tokens)];
     if (this.#growing !== undefined || open?.type !== 'code' || open.codeBlockStyle !== undefined || elements.length !== 1) return;
-    const code = this.#element.children[this.#elements]?.querySelector('pre > code');
+    const code = (last as Element).querySelector('pre > code');
     if (code) this.#fence = OpenFence.open(this.#tail.replace(/^(?:[ \t]*\n)+/, ''), code);
   }
 
@@ -245,12 +243,12 @@ export class MdStream {
     const settled = tokens.slice(0, this.#ended ? tokens.length : settledCount(tokens));
     const old = this.#blocks;
     this.#blocks = [];
-    this.#elements = 0;
+    this.#last = null;
     for (const source of sources(settled)) {
       const was = old[this.#blocks.length];
       if (was !== undefined && was.html === source) {
         this.#blocks.push(was);
-        this.#elements += was.size;
+        for (let i = 0; i < was.size; i++) this.#last = this.#last === null ? this.#element.firstChild : this.#last.nextSibling;
       } else {
         this.#put(source, was?.size);
       }
@@ -286,6 +284,13 @@ function settledCount(tokens: readonly MarkedToken[]): number {
 
 function sources(tokens: readonly MarkedToken[]): string[] {
   return tokens.filter((token) => token.type !== 'space').map(html);
+}
+
+/** The siblings after one element, or from the first on, up to another. */
+function between(after: Node | null, last: Node | null): Element[] {
+  const found: Element[] = [];
+  for (let at = last; at !== after && at !== null; at = at.previousSibling) found.push(at as Element);
+  return found.reverse();
 }
 
 function drawn(source: string): Element[] {
