@@ -132,8 +132,8 @@ interface Loss {
  *
  * All methods may be called at any time, also from within the callbacks. What was
  * on its way when cut, pause, seek, setPace or close returns is not delivered; what
- * is wanted of it is asked for again. (An iterator may have handed over one event
- * that the loop's body has not seen yet: after a seek its id is not `cursor`.)
+ * is wanted of it is asked for again. (Only an iterator, if they are called from outside
+ * of the loop, may have handed over one event that its body has not seen yet.)
  * What a callback throws ends the reading with that error.
  */
 export class Follow implements AsyncIterable<StreamEvent> {
