@@ -2,6 +2,7 @@
 
 import { newKey, persist, type Session, type SourceGiven } from '../client/index.ts';
 import type { Place } from './address.ts';
+import { give } from './command.ts';
 import { DEMO, modelOf, repeat, request, type Question, type Speed } from './question.ts';
 import { Reading, type ReadingOptions } from './reading.svelte.ts';
 import { askedOf, before, messagesOf, previousOf, promptOf, readTurns, sourceOf, type Turn } from './turn.ts';
@@ -149,22 +150,13 @@ export class Conversation {
     const speed: Speed = reading.stepping ? 'step' : reading.pace;
     const key = newKey();
     this.busy = true;
-    try {
-      const session = await persist(() => make(key, signal), {
-        signal,
-        onFailure: (error) => {
-          if (generation === this.#generation) reading.tell(`${name} has not got through yet`, `${explain(error)}; trying again`);
-        },
-      });
-      if (generation !== this.#generation) return;
-      this.busy = false;
-      this.#options.address.flush();
-      reading.begin(session, speed, from);
-    } catch (error) {
-      if (generation !== this.#generation) return;
-      this.busy = false;
-      reading.tell(`${name} did not get through`, explain(error));
-    }
+    const isHere = (): boolean => generation === this.#generation;
+    const made = await give(name, () => make(key, signal), (title, detail) => isHere() && reading.tell(title, detail), signal).catch(() => undefined);
+    if (!isHere()) return;
+    this.busy = false;
+    if (made === undefined) return;
+    this.#options.address.flush();
+    reading.begin(made.value, speed, from);
   }
 
   /** Takes back what is being asked for. */

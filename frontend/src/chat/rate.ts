@@ -1,10 +1,7 @@
-/** How fast text comes, and how fast it was written. */
-
-import type { Session } from '../client/index.ts';
+/** Events a second over the last moments. */
 
 const WINDOW = 2000; // milliseconds
 
-/** Events a second over the last moments. */
 export class Rate {
   #marks: { time: number; count: number }[] = [];
 
@@ -25,14 +22,4 @@ export class Rate {
   clear(): void {
     this.#marks = [];
   }
-}
-
-/** Tokens a second of a session that has ended, pauses apart where the server knows of them; undefined if it gives no figures. */
-export function tokensPerSecond({ usage, timings }: Session): number | undefined {
-  const between = timings?.between_tokens_ms;
-  if (between !== undefined && between > 0) return 1000 / between;
-  const tokens = usage?.output_tokens;
-  if (tokens === undefined || timings?.first_text === undefined || timings.ended === undefined) return undefined;
-  const seconds = (Date.parse(timings.ended) - Date.parse(timings.first_text)) / 1000;
-  return seconds > 0 ? tokens / seconds : undefined;
 }

@@ -3,15 +3,16 @@
 import { persist, type Client, type End, type Outcome, type Session, type Source, type Status, type StreamEvent, type TerminalEvent } from '../client/index.ts';
 import type { Place } from './address.ts';
 import type { Sink } from './answer.ts';
+import { give } from './command.ts';
 import { after, isUnmade, type Cut } from './cut.ts';
 import { Drawing } from './drawing.ts';
 import { Line } from './line.ts';
 import type { Schedule } from './pacer.ts';
 import { modelOf, type Speed } from './question.ts';
-import { Rate, tokensPerSecond } from './rate.ts';
+import { Rate } from './rate.ts';
 import type { Seam } from './seam.ts';
 import { Silence } from './silence.ts';
-import { ending, explain, NAMES, news, newsOf, refusal, type Disk, type Trouble } from './trouble.ts';
+import { ending, NAMES, news, newsOf, refusal, type Disk, type Trouble } from './trouble.ts';
 import { Watch } from './watch.ts';
 
 export type Phase = 'idle' | 'sending' | 'connecting' | 'live' | 'paused' | 'reconnecting' | 'refused' | Outcome;
@@ -143,7 +144,7 @@ export class Reading {
 
   /** Whether the end is drawn. */
   get ended(): boolean {
-    return this.phase === 'done' || this.phase === 'stopped' || this.phase === 'failed' || this.phase === 'interrupted';
+    return isOver(this.phase);
   }
 
   get cuts(): number {
@@ -162,11 +163,6 @@ export class Reading {
   /** The answer as far as it is drawn. */
   get text(): string {
     return this.#drawing.text;
-  }
-
-  /** Tokens a second, as the whole session was written; undefined if that is not known. */
-  get tokensPerSecond(): number | undefined {
-    return this.session === undefined ? undefined : tokensPerSecond(this.session);
   }
 
   /** Shows the session at the place that an address names. */
@@ -259,7 +255,7 @@ export class Reading {
     this.stopped = through;
     if (!through || !this.active) return;
     if (this.phase === 'paused') this.announcement = `Stopped; you are at event ${this.cursor}`;
-    if (this.phase !== 'paused' && this.pace === 0) return; // its end comes at once
+    else if (this.pace === 0) return; // its end comes at once
     await this.#ask();
     if (generation !== this.#generation) return;
     if (!this.active || this.phase === 'paused' || this.head <= this.#line.received + 1) return;
@@ -369,18 +365,11 @@ export class Reading {
   async #command(name: string, call: (id: string) => Promise<void>): Promise<boolean> {
     const { id } = this;
     const generation = this.#generation;
-    const tell = (title: string, detail: string): void => {
-      if (generation === this.#generation && this.active) this.tell(title, detail);
-    };
+    const isHere = (): boolean => generation === this.#generation && this.active;
     this.trouble = undefined;
-    try {
-      await persist(() => call(id), { onFailure: (error) => tell(`${name} has not got through yet`, `${explain(error)}; trying again`) });
-    } catch (error) {
-      tell(`${name} did not get through`, explain(error));
-      return false;
-    }
-    if (generation === this.#generation && this.active) this.trouble = undefined;
-    return true;
+    const through = await give(name, () => call(id), (title, detail) => isHere() && this.tell(title, detail));
+    if (through !== undefined && isHere()) this.trouble = undefined;
+    return through !== undefined;
   }
 
   #go(target: number, say: Goal['say']): void {
@@ -627,6 +616,6 @@ export class Reading {
   }
 }
 
-function isOver(state: Session['state']): state is Outcome {
+function isOver(state: Session['state'] | Phase): state is Outcome {
   return state === 'done' || state === 'stopped' || state === 'failed' || state === 'interrupted';
 }

@@ -105,7 +105,7 @@ describe('how far the session is, and who reads along', () => {
     const h = harness([(l) => l.write(wireRange(1, 9) + wireDone(10))], ended, () => new Response(JSON.stringify({ id: 's1', state: 'running', source: { type: 'generate' }, unit: 'token', last_event_id: 1 })));
     void h.talk.send(question);
     await tick(1000);
-    expect(h.reading).toMatchObject({ phase: 'done', head: 10, tokensPerSecond: 60 });
+    expect(h.reading).toMatchObject({ phase: 'done', head: 10, session: ended });
     expect(asked(h)).toBe(1);
   });
 });
