@@ -3,6 +3,8 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { MdStream } from './stream.ts';
 
+vi.mock('./sanitise.ts', () => import('./sanitise.fake.ts'));
+
 let element: HTMLElement;
 let stream: MdStream;
 

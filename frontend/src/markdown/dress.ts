@@ -7,7 +7,9 @@ const INLINE = new Set(['A', 'ABBR', 'B', 'BR', 'CODE', 'DEL', 'EM', 'I', 'INS',
 /** The elements of a block, dressed. Text and inline elements that stand free in it get a paragraph. */
 export function dress(fragment: DocumentFragment): Element[] {
   for (const table of fragment.querySelectorAll('table')) frameTable(table);
-  for (const code of fragment.querySelectorAll('pre > code:only-child')) frameCode(code);
+  for (const code of fragment.querySelectorAll('pre > code')) {
+    if (code.parentElement?.childNodes.length === 1) frameCode(code);
+  }
   const elements: Element[] = [];
   let paragraph: HTMLElement | undefined;
   for (const node of [...fragment.childNodes]) {

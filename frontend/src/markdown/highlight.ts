@@ -17,11 +17,13 @@ for (const [name, label, aliases] of [
   ['python', 'Python', 'py python3'],
   ['sql', 'SQL', 'postgres postgresql sqlite mysql'],
   ['typescript', 'TypeScript', 'ts tsx mts cts'],
-  ['xml', 'HTML', 'html svg vue svelte xhtml'],
-  ['xml', 'XML', 'xsl rss plist'],
+  ['xml', 'XML', 'svg xsl rss plist'],
+  ['xml', 'HTML', 'html vue svelte xhtml'],
   ['yaml', 'YAML', 'yml'],
 ] as const) {
-  for (const alias of [name, ...aliases.split(' ')]) LANGUAGES.set(alias, [name, label]);
+  for (const alias of [name, ...aliases.split(' ')]) {
+    if (alias !== '' && !LANGUAGES.has(alias)) LANGUAGES.set(alias, [name, label]);
+  }
 }
 
 type Highlight = (code: string, language: string) => string;

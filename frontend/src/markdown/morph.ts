@@ -33,10 +33,8 @@ function adapt(old: Node, now: Node): boolean {
     return true;
   }
   if (!(old instanceof Element) || !(now instanceof Element)) return false;
+  if (old.getAttributeNames().join() !== now.getAttributeNames().join()) return false;
   const same = old.className === now.className;
-  for (const { name } of [...old.attributes]) {
-    if (!now.hasAttribute(name)) old.removeAttribute(name);
-  }
   for (const { name, value } of now.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }

@@ -1,6 +1,7 @@
 /** HTML that anybody may have written to nodes that can do no harm. */
 
 import createPurifier, { type Config, type DOMPurify } from 'dompurify';
+import { guard } from './links.ts';
 
 const CONFIG = {
   // No element that loads, runs, submits or takes a name, and none that an answer could pass off as a part of the page.
@@ -63,33 +64,4 @@ export function sanitise(html: string): DocumentFragment {
  */
 export function disarm(html: string): string {
   return html.replace(/(<\/?)base(?![a-z])/gi, '$1x-base').replace(/(<\/?)style/gi, '$1template').replace(/s(?=tyle)/g, '&#115;').replace(/S(?=tyle)/gi, '&#83;');
-}
-
-/** Directions that make a text read as what it is not. */
-const OVERRIDES = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
-
-/** Makes a link safe to follow, or no link: it goes to an absolute address elsewhere, without a name and password, and is what it says. */
-function guard(link: HTMLAnchorElement): void {
-  const url = absolute(link.getAttribute('href') ?? '');
-  if (url === undefined) {
-    link.replaceWith(...link.childNodes);
-    return;
-  }
-  link.setAttribute('href', url.href);
-  const title = link.getAttribute('title');
-  if (title !== null) link.setAttribute('title', title.replace(OVERRIDES, ''));
-  link.setAttribute('rel', 'noopener noreferrer nofollow');
-  link.setAttribute('target', '_blank');
-  const walker = document.createTreeWalker(link, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
-    const text = node as Text;
-    if (text.data.search(OVERRIDES) >= 0) text.data = text.data.replace(OVERRIDES, '');
-  }
-}
-
-function absolute(href: string): URL | undefined {
-  if (!URL.canParse(href)) return undefined;
-  const url = new URL(href);
-  const allowed = url.protocol === 'mailto:' || ((url.protocol === 'https:' || url.protocol === 'http:') && url.username === '' && url.password === '');
-  return allowed ? url : undefined;
 }
