@@ -29,3 +29,8 @@ export function after(cut: Cut | undefined, status: Status): Cut | undefined {
 export function isUnmade(cut: Cut | undefined): cut is Cut {
   return cut !== undefined && cut.back === undefined;
 }
+
+/** The cut, unless nothing has come after it: once the line is given up, it is not to be told as one that is being mended. */
+export function mended(cut: Cut | undefined): Cut | undefined {
+  return isUnmade(cut) ? undefined : cut;
+}

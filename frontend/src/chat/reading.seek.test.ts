@@ -56,7 +56,7 @@ describe('seek', () => {
     expect(h.lines.map((l) => l.after)).toEqual([0, 20]);
     expect(h.answer.text).toBe(text(2, 60));
     expect(h.answer.ids).toEqual(Array.from({ length: 59 }, (_, i) => i + 2));
-    expect(h.reading).toMatchObject({ phase: 'live', cursor: 60, cuts: 0 });
+    expect(h.reading).toMatchObject({ phase: 'live', cursor: 60, breaks: [] });
   });
 
   test('forth within what is kept: without a request', async () => {
@@ -187,7 +187,7 @@ describe('seek', () => {
     const h = await live();
     h.lines[0]!.reset();
     await tick(1);
-    expect(h.reading).toMatchObject({ phase: 'reconnecting', cuts: 1, breaks: [60] });
+    expect(h.reading).toMatchObject({ phase: 'reconnecting', breaks: [60] });
     h.reading.seek(20);
     await tick(5000);
     expect(h.reading).toMatchObject({ phase: 'paused', cursor: 20, cut: undefined, breaks: [60] });
@@ -245,13 +245,28 @@ describe('after the end', () => {
     expect(h.entries()).toBe(0);
   });
 
+  test('a replay at full speed is drawn as it would be of a live answer, and has a rate', async () => {
+    const h = await done();
+    h.reading.seek(1);
+    h.reading.continue();
+    await tick(40);
+    expect(h.reading.cursor).toBeGreaterThan(1);
+    expect(h.reading.cursor).toBeLessThan(50);
+    h.reading.pause();
+    h.reading.seek(40);
+    h.reading.seek(1);
+    h.reading.continue();
+    await tick(20);
+    expect(h.reading.cursor).toBeLessThan(40);
+  });
+
   test('and again from the start, more than once', async () => {
     const h = await done();
     for (let i = 0; i < 3; i++) {
       h.reading.seek(0);
       h.reading.continue();
       await tick(1000);
-      expect(h.reading).toMatchObject({ phase: 'done', cursor: 60, cuts: 0 });
+      expect(h.reading).toMatchObject({ phase: 'done', cursor: 60, breaks: [] });
       expect(h.answer.text).toBe(text(2, 59));
     }
     expect(h.lines.map((l) => l.after)).toEqual([0, 0, 0, 0]);
@@ -393,7 +408,7 @@ describe('speed', () => {
       [at, true],
     ]);
     expect(h.answer.text).toBe(text(2, 60));
-    expect(h.reading).toMatchObject({ cuts: 0, cut: undefined });
+    expect(h.reading).toMatchObject({ breaks: [], cut: undefined });
     h.reading.setPace(30);
     await tick(100);
     expect(h.lines).toHaveLength(2);
@@ -431,7 +446,7 @@ describe('speed', () => {
     h.reading.setPace(30);
     await tick(500);
     expect(h.lines[1]!.url).toContain('pace=30');
-    expect(h.reading).toMatchObject({ phase: 'live', cut: undefined, cuts: 1 });
+    expect(h.reading).toMatchObject({ phase: 'live', cut: undefined, breaks: [60] });
   });
 
   test('after the end: it is kept, and in the address', async () => {

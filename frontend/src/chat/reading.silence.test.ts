@@ -142,9 +142,9 @@ describe('Reading, while the server is restarted', () => {
     expect(h.reading).toMatchObject({ phase: 'live', cut: { at: 5, open: true, back: undefined } });
     h.lines[1]!.reset();
     await tick(1);
-    expect(h.reading).toMatchObject({ phase: 'reconnecting', cuts: 1, cut: { at: 5, open: false } });
+    expect(h.reading).toMatchObject({ phase: 'reconnecting', breaks: [5], cut: { at: 5, open: false } });
     await tick(1600);
-    expect(h.reading).toMatchObject({ phase: 'live', cuts: 1, cut: { at: 5, back: { at: 6, missing: 0, repeated: 0 } } });
+    expect(h.reading).toMatchObject({ phase: 'live', breaks: [5], cut: { at: 5, back: { at: 6, missing: 0, repeated: 0 } } });
   });
 
   for (const how of ['online', 'visible'] as const) {

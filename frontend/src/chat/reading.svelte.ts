@@ -4,18 +4,17 @@ import { persist, type Client, type End, type Outcome, type Session, type Source
 import type { Place } from './address.ts';
 import type { Sink } from './answer.ts';
 import { give } from './command.ts';
-import { after, isUnmade, type Cut } from './cut.ts';
+import { after, isUnmade, mended, type Cut } from './cut.ts';
 import { Drawing } from './drawing.ts';
 import { Line } from './line.ts';
 import type { Schedule } from './pacer.ts';
+import { isActive, isOver, type Phase } from './phase.ts';
 import { modelOf, type Speed } from './question.ts';
 import { Rate } from './rate.ts';
 import type { Seam } from './seam.ts';
 import { Silence } from './silence.ts';
 import { ending, NAMES, news, newsOf, refusal, type Disk, type Trouble } from './trouble.ts';
 import { Watch } from './watch.ts';
-
-export type Phase = 'idle' | 'sending' | 'connecting' | 'live' | 'paused' | 'reconnecting' | 'refused' | Outcome;
 
 export interface ReadingOptions {
   readonly client: Client;
@@ -112,12 +111,10 @@ export class Reading {
 
   constructor(options: ReadingOptions) {
     this.#options = options;
-    const { client, schedule, atOnce } = options;
+    const { client } = options;
     this.#drawing = new Drawing(options.answer, options.reasoning);
     this.#line = new Line({
-      client,
-      schedule,
-      atOnce,
+      ...options,
       draw: (events) => this.#draw(events),
       cursor: () => this.cursor,
       onEvent: (event) => this.#receive(event),
@@ -139,16 +136,12 @@ export class Reading {
 
   /** Whether this reader may get something more. */
   get active(): boolean {
-    return this.phase === 'connecting' || this.phase === 'live' || this.phase === 'paused' || this.phase === 'reconnecting';
+    return isActive(this.phase);
   }
 
   /** Whether the end is drawn. */
   get ended(): boolean {
     return isOver(this.phase);
-  }
-
-  get cuts(): number {
-    return this.breaks.length;
   }
 
   /** Why it ended, unless the outcome says it all. */
@@ -173,6 +166,7 @@ export class Reading {
     this.pace = place.pace;
     this.#enter('connecting');
     const described = this.#describe();
+    described.catch(() => {}); // what matters of it, the events say too
     let at = place.at;
     if (at === undefined) {
       try {
@@ -182,8 +176,6 @@ export class Reading {
         return;
       }
       if (generation !== this.#generation || this.place.paused) return;
-    } else {
-      described.catch(() => {}); // what matters of it, the events say too
     }
     if (at > 0) this.#aim({ at, then: place.paused ? 'pause' : 'go on', say: 'Paused at' });
     else if (place.paused) return this.#halt('Paused at');
@@ -249,8 +241,7 @@ export class Reading {
     if (!this.active || this.stopped || this.over) return;
     const generation = this.#generation;
     this.stopped = true;
-    const { client } = this.#options;
-    const through = await this.#command('Stop', (id) => client.stop(id));
+    const through = await this.#command('Stop', (id) => this.#options.client.stop(id));
     if (generation !== this.#generation) return;
     this.stopped = through;
     if (!through || !this.active) return;
@@ -292,7 +283,6 @@ export class Reading {
   /** The page is shown, or not. */
   setVisible(visible: boolean): void {
     clearTimeout(this.#hiding);
-    this.#hiding = undefined;
     this.#visible = visible;
     if (visible) {
       if (this.#away && this.active && this.phase !== 'paused') this.#listen();
@@ -345,7 +335,7 @@ export class Reading {
   /** Ends the reading with what went wrong. */
   refuse(error: unknown): void {
     this.#hangUp();
-    this.#giveUpCut();
+    this.cut = mended(this.cut);
     this.#enter('refused');
     const { title, detail } = (this.trouble = refusal(error));
     this.announcement = detail === '' ? `Failed: ${title}` : `Failed: ${title}. ${detail}`;
@@ -398,7 +388,7 @@ export class Reading {
   #aim(goal: Goal | undefined): void {
     this.#goal = goal;
     this.seeking = goal?.then === 'pause' && typeof goal.at === 'number' ? goal.at : undefined;
-    if (goal !== undefined) this.#line.history = goal.at === 'seam' ? Infinity : goal.at;
+    this.#line.history = goal === undefined ? 0 : goal.at === 'seam' ? Infinity : goal.at;
   }
 
   #halt(say: Goal['say']): void {
@@ -414,7 +404,7 @@ export class Reading {
   /** Asks for what comes after the last event drawn. */
   #listen(): void {
     this.#hangUp();
-    this.#giveUpCut();
+    this.cut = mended(this.cut);
     this.#away = false;
     this.#line.listen(this.id, this.#goal === undefined ? this.pace : 0);
     this.#silence.heard(performance.now());
@@ -441,28 +431,26 @@ export class Reading {
     }
     if (event.id > this.head) this.head = event.id;
     const at = this.#goal?.at;
-    if (at === 'seam' ? event.type === 'seam' : at !== undefined && event.id >= at) this.#arrive(event.id);
+    if (at === 'seam' ? event.type === 'seam' : at !== undefined && event.id >= at) this.#arrive();
   }
 
   /** The goal is reached. */
-  #arrive(id: number): void {
+  #arrive(): void {
     const goal = this.#goal;
     this.#line.flush();
     if (goal === undefined || this.#goal !== goal) return; // it was the session's end
     if (goal.then === 'pause') return this.#halt(goal.say);
     this.#aim(undefined);
-    this.#line.history = id;
     if (this.pace > 0) this.#listen();
     this.#saveNow();
   }
 
   /** Draws what has come, behind what is drawn. */
   #draw(events: readonly StreamEvent[]): void {
-    const last = events.at(-1);
-    if (last === undefined) return;
-    for (const event of this.#drawing.add(events)) this.announcement = newsOf(event);
+    const at = this.#goal?.at; // what is before that is history, and no news
+    for (const event of this.#drawing.add(events)) if (typeof at !== 'number' || event.id > at) this.announcement = newsOf(event);
     this.#copy();
-    if (last.id > this.#line.history) this.#rate.add(events.length, performance.now());
+    if (this.cursor > this.#line.history) this.#rate.add(events.length, performance.now());
     if (this.#goal === undefined) this.#options.address.update(this.place);
     const { end } = this.#drawing.picture;
     if (end !== undefined) this.#finish(end.outcome, end);
@@ -491,7 +479,7 @@ export class Reading {
     this.#hangUp();
     this.#drawing.end();
     this.#aim(undefined);
-    this.#giveUpCut();
+    this.cut = mended(this.cut);
     this.#closing = { at: this.cursor, outcome };
     this.over = true;
     this.head = this.cursor;
@@ -501,8 +489,7 @@ export class Reading {
     this.heldBack = false;
     this.#enter(outcome);
     this.#saveNow();
-    this.announcement = `${NAMES[outcome]} at event ${this.cursor}`;
-    if (this.why !== '') this.announcement += `: ${this.why}`;
+    this.announcement = `${NAMES[outcome]} at event ${this.cursor}${this.why && `: ${this.why}`}`;
     if (this.session?.timings?.ended === undefined) void this.#ask();
   }
 
@@ -510,9 +497,6 @@ export class Reading {
     const lost = status.type === 'lost' && !isUnmade(this.cut);
     this.cut = after(this.cut, status);
     switch (status.type) {
-      case 'connecting':
-        this.wait = 0;
-        break;
       case 'open':
         this.#enter('live');
         break;
@@ -538,12 +522,14 @@ export class Reading {
     if (end.type !== 'nothing-more') return;
     const generation = this.#generation;
     const at = this.cursor;
+    const isHere = (): boolean => generation === this.#generation && this.#line.pace !== undefined && this.cursor === at;
     try {
-      const { state } = await persist(() => this.#options.client.state(this.id), { signal: this.#leaving.signal });
-      if (generation === this.#generation && this.#line.pace !== undefined && this.cursor === at && isOver(state)) this.#finish(state, undefined);
+      await this.#describe();
     } catch (error) {
-      if (generation === this.#generation && this.#line.pace !== undefined) this.refuse(error);
+      return isHere() ? this.refuse(error) : undefined;
     }
+    const { state } = this.session ?? {};
+    if (isHere() && state !== undefined && isOver(state)) this.#finish(state, undefined);
   }
 
   /** Asks once more what the server says of the session: with its end come figures. */
@@ -579,7 +565,7 @@ export class Reading {
     if (this.#closing === undefined) {
       this.head = Math.max(this.head, session.last_event_id ?? 0);
       this.readers = session.readers ?? 0;
-      this.over = isOver(session.state);
+      this.over ||= isOver(session.state);
     }
     this.#attend();
     this.#options.onSession?.(session);
@@ -596,11 +582,6 @@ export class Reading {
     else this.#watch.stop();
   }
 
-  /** A cut that nothing has come after is not to be told as one that is being mended. */
-  #giveUpCut(): void {
-    if (isUnmade(this.cut)) this.cut = undefined;
-  }
-
   /** Moves the address, unless it names a place that is not reached yet. */
   #saveNow(): void {
     if (this.id === '' || this.#goal !== undefined) return;
@@ -614,8 +595,4 @@ export class Reading {
     this.wait = this.phase === 'reconnecting' ? Math.max(0, Math.ceil((this.#retryAt - time) / 1000)) : 0;
     if (this.phase === 'live' && !this.heldBack && this.#visible) this.#silence.check(time);
   }
-}
-
-function isOver(state: Session['state'] | Phase): state is Outcome {
-  return state === 'done' || state === 'stopped' || state === 'failed' || state === 'interrupted';
 }

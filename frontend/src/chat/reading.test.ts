@@ -131,6 +131,20 @@ describe('Reading', () => {
     expect(h.reading.seams).toEqual([]);
   });
 
+  test('what was before an opened place is no news', async () => {
+    const h = harness([(l) => l.write(`${wireRange(1, 3)}id: 4\nevent: paused\ndata: {}\n\nid: 5\nevent: resumed\ndata: {}\n\n${wireRange(6, 9)}`)]);
+    void h.talk.open({ id: 's1', at: 9, paused: false, pace: 0 });
+    await tick(100);
+    expect(h.reading).toMatchObject({ phase: 'live', cursor: 9, announcement: '' });
+    h.lines[0]!.write('id: 10\nevent: paused\ndata: {}\n\n');
+    await tick(100);
+    expect(h.reading.announcement).toBe('The session was paused for all readers at event 10');
+    h.reading.seek(3);
+    h.reading.continue();
+    await tick(100);
+    expect(h.reading.announcement).toBe('Continued after event 3');
+  });
+
   test('a seam is said aloud', async () => {
     const h = harness([(l) => l.write(`${wireRange(1, 3)}id: 4\nevent: seam\ndata: {"by":"prefill","offset":4}\n\n`)]);
     void h.talk.send(question);
@@ -177,9 +191,9 @@ describe('Reading', () => {
     await tick(300);
     h.reading.drop();
     await tick(1200);
-    expect(h.reading).toMatchObject({ phase: 'reconnecting', cuts: 1, cut: { at: 5, back: undefined } });
+    expect(h.reading).toMatchObject({ phase: 'reconnecting', breaks: [5], cut: { at: 5, back: undefined } });
     await tick(20_000);
-    expect(h.reading).toMatchObject({ phase: 'live', cuts: 1, cut: { at: 5, back: { at: 6 } } });
+    expect(h.reading).toMatchObject({ phase: 'live', breaks: [5], cut: { at: 5, back: { at: 6 } } });
   });
 
   test('an address draws its text and goes on', async () => {
