@@ -66,11 +66,12 @@ soak: $(BINARY) frontend/node_modules chromium ## The long forms: many cuts, a r
 	$(GO) test -tags soak -count=1 -timeout 60m -v -run 'RandomCuts|NobodyWaits|StalledReader' ./server
 	$(GO) test -tags soak -count=1 -timeout 60m -v -run RandomPrograms ./session
 	$(GO) test -tags soak -count=1 -timeout 60m -v -run Crash ./cli
-	set -e; for round in 1 2 3 4 5; do (cd frontend && TOKENRELAY_BIN=$(CURDIR)/$(BINARY) $(NPM) run e2e); done
+	cd frontend && TOKENRELAY_BIN=$(CURDIR)/$(BINARY) $(NPM) run soak
 	$(MAKE) fuzz FUZZTIME=3m
 
-bench: ## Benchmarks; the relay's figures come as ratios to a floor of the same run.
+bench: $(BINARY) frontend/node_modules chromium ## Benchmarks; the relay's figures come as ratios to a floor of the same run.
 	$(GO) test -run '^$$' -bench . ./chunker ./session ./session/pebblestore ./session/upstream ./server
+	cd frontend && TOKENRELAY_BIN=$(CURDIR)/$(BINARY) $(NPM) run bench
 
 screenshots: $(BINARY) frontend/node_modules chromium ## Take the pictures of the documentation from the running page.
 	cd frontend && TOKENRELAY_BIN=$(CURDIR)/$(BINARY) $(NPM) run screenshots

@@ -71,6 +71,9 @@ When the fog lifted, nobody asked how many ships had been lost in it. The pen mo
 [rules]: https://example.org/rules "The keeper's rules"
 `;
 
+/** The same without definitions, which come late and change lines that stand above. */
+export const settled = markdown.replace(/\n\[rules\]: .*\n/, '').replaceAll('[rules]', '(https://example.org/rules)');
+
 /** For the pictures: no character that a bare machine has no font for. */
 export const story = `Every evening the keeper climbs a hundred and ninety-nine steps, opens the book and writes one number for each ship that passes. The rule is older than the lamp: the next ship gets the next number, and no number is ever given twice.
 
@@ -79,6 +82,29 @@ One night in March the fog came in from the west. The bay went first, then the p
 When the fog lifted, nobody asked how many ships had been lost in it. The book lay open where it had been left. The pen moved one line down, the keeper wrote the next number, and the count went on.
 
 Visitors ask what happens when the keeper sleeps. Nothing happens: the ships go by, the harbour master keeps their papers, and in the morning each of them is entered under its own number, in the order in which it came.
+`;
+
+export const book = `The book has a line for each ship:
+
+| Number | Ship | Seen at | Weather |
+| ---: | --- | :---: | --- |
+| 118 | Aurora | 21:04 | clear |
+| 119 | Bonheur | 22:17 | **fog** |
+| 120 | Clio | 23:59 | fog |
+
+The next number is one more than the last that was *written*, whatever has been seen since:
+
+\`\`\`go
+// Next returns the number of the next ship. No number is given twice.
+func (b *Book) Next() Number {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last++
+	return b.last
+}
+\`\`\`
+
+So nothing is lost in the fog: the count goes on at 121.
 `;
 
 /** The rest of the answer that was begun, as a model gives it that does as it is told. */
@@ -97,6 +123,7 @@ const fast = { ttft: 50, tps: 250, jitter: 0.2 };
 
 export const fixtures = [
   { match: { userMessage: 'Your answer broke off' }, response: rest, chunkSize: 8, streamingProfile: fast },
+  { match: { userMessage: 'next number is found' }, response: { content: book }, chunkSize: 5, streamingProfile: fast },
   { match: { userMessage: 'lighthouse keeper' }, response: { content: story }, chunkSize: 5, streamingProfile: { ttft: 100, tps: 60, jitter: 0.3 } },
   { match: { userMessage: 'long answer' }, response: { content: long }, chunkSize: 6, streamingProfile: fast },
   { match: { userMessage: 'unicode' }, response: { content: unicode }, chunkSize: 1, streamingProfile: { ttft: 50, tps: 150, jitter: 0.2 } },

@@ -43,8 +43,11 @@ describe('by keyboard alone', { skip: noBrowser(), timeout: 300_000 }, () => {
     const seen = await tab.page.evaluate(() => {
       const element = document.activeElement;
       const box = element.getBoundingClientRect();
-      const style = getComputedStyle(element.matches('[type=radio]') ? element.closest('label') : element);
-      return { inView: box.bottom > 0 && box.top < innerHeight, ring: style.outlineStyle !== 'none' || style.boxShadow !== 'none' };
+      const styles = [element, element.closest('label'), element.closest('form')].filter((it) => it !== null).map((it) => getComputedStyle(it));
+      return {
+        inView: box.bottom > 0 && box.top < innerHeight,
+        ring: element.type === 'range' || styles.some(({ outlineStyle, boxShadow }) => outlineStyle !== 'none' || boxShadow !== 'none'), // a range has it on its thumb
+      };
     });
     assert.ok(seen.inView, `${want} is not in view`);
     assert.ok(seen.ring, `${want} does not show that it has the focus`);

@@ -3,48 +3,64 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fixtures } from './fixtures.mjs';
-import { Cleanup, frontend, openTab, startBrowser, startServer, startUpstream } from './harness.mjs';
+import { Cleanup, frontend, startBrowser, startServer, startUpstream } from './harness.mjs';
+import { openTab } from './tab.mjs';
 
 const to = join(frontend, '..', 'docs', 'images');
 mkdirSync(to, { recursive: true });
 
-const prompt = 'Tell the story of a lighthouse keeper who counts the ships';
-const views = [
-  { name: 'light', colorScheme: 'light', viewport: { width: 1280, height: 800 } },
-  { name: 'dark', colorScheme: 'dark', viewport: { width: 1280, height: 800 } },
-  { name: 'phone', colorScheme: 'light', viewport: { width: 360, height: 740 }, deviceScaleFactor: 2 },
-];
+const MODEL = 'aimock/gpt-4o';
+const wide = { width: 1280, height: 800 };
+const views = {
+  light: { colorScheme: 'light', viewport: wide },
+  dark: { colorScheme: 'dark', viewport: wide },
+  phone: { colorScheme: 'light', viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true },
+};
 
 const cleanup = new Cleanup();
 try {
   const { url } = await startServer(cleanup, ...(await startUpstream(cleanup, fixtures)));
   const browser = await startBrowser(cleanup);
-  for (const { name, ...options } of views) {
+
+  for (const [name, options] of Object.entries(views)) {
     const context = await browser.newContext(options);
     const tab = await openTab(context, url);
+    const { page } = tab;
     const picture = async (what) => {
-      if (name === 'light' || what === 'cut') await tab.page.screenshot({ path: join(to, `page-${what}-${name}.png`), animations: 'disabled' });
+      await page.mouse.move(0, 0);
+      await page.screenshot({ path: join(to, `page-${what}-${name}.png`), animations: 'disabled' });
+    };
+    const ask = async (prompt) => {
+      await page.getByRole('option', { name: MODEL }).waitFor({ state: 'attached' });
+      await tab.choose('Model', MODEL);
+      await tab.choose('Speed', '0');
+      await tab.send(prompt);
     };
 
-    await tab.page.getByRole('heading').waitFor();
-    await picture('idle');
-    await tab.choose('Model', 'aimock/gpt-4o');
-    await tab.send(prompt);
+    await page.getByRole('heading', { level: 1 }).waitFor();
+    if (name === 'light') await picture('idle');
+
+    await ask('Tell the story of a lighthouse keeper who counts the ships');
     await tab.reach(60);
-    await tab.button('Cut').click();
-    await tab.back(1);
+    await tab.mended(() => tab.button('Cut').click());
     await tab.reach(120);
-    await tab.page.mouse.move(0, 0);
     await picture('cut');
     await tab.reach(140);
-    await tab.button('Pause').click();
-    await tab.page.locator('summary', { hasText: 'curl' }).click();
-    await tab.button('Copy').hover(); // once it is in view
-    await tab.page.mouse.move(0, 0);
-    await picture('paused');
+    await tab.pause();
+    if (name === 'light') {
+      await picture('paused');
+      await tab.view('Tokens');
+      await tab.output.locator('.token').nth(60).hover();
+      await page.screenshot({ path: join(to, `page-tokens-${name}.png`), animations: 'disabled' });
+      await tab.view('Text');
+    }
     await tab.button('Continue').click();
     await tab.finished();
-    await picture('done');
+
+    await ask('Show the book as a table, and how the next number is found in Go');
+    await tab.finished();
+    await tab.output.locator('.hljs-keyword').first().waitFor();
+    await picture('turns');
     await context.close();
   }
 } finally {
