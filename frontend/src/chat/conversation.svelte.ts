@@ -123,9 +123,9 @@ export class Conversation {
     this.#question = question;
     this.#source = undefined;
     try {
-      await this.#loading; // what was said before is part of the question
+      if (question.model !== DEMO) await this.#loading; // what was said before is part of the question
       if (generation !== this.#generation) return;
-      const body = request(question, question.model === DEMO ? [] : messagesOf(this.turns), this.#previous());
+      const body = request(question, messagesOf(this.turns), this.#previous());
       const key = newKey();
       const session = await persist(() => client.create(body, { key, signal }), {
         signal,
@@ -216,6 +216,7 @@ export class Conversation {
       if (source !== undefined) this.#given(session, source);
     });
     const [earlier] = await Promise.all([chain, source]);
+    signal.throwIfAborted();
     this.earlier = earlier;
   }
 

@@ -262,6 +262,16 @@ describe('an address', () => {
     expect(h.talk.turns.map((turn) => turn.prompt)).toEqual(['one', 'two']);
   });
 
+  test('the demo does not wait: it is asked with its prompt alone', async () => {
+    const h = world({ a: { instead: () => new Promise<Response>(() => {}) }, c: { previous: 'a' } });
+    open(h, 'c');
+    await tick(1000);
+    void h.talk.send({ ...question, prompt: 'three' });
+    await tick(1000);
+    expect(h.reading).toMatchObject({ id: 'n1', phase: 'done' });
+    expect(creates(h)[0]).toMatchObject({ source: { type: 'generate', prompt: 'three' }, metadata: { previous: 'c' } });
+  });
+
   test('a question to a model, of a session that the server had not told of yet', async () => {
     let away = true;
     const c: Stored = { previous: 'a', source: generate('two') };
