@@ -115,6 +115,7 @@ export function close(text: string, depth = 0): string {
       taken = mark.length;
       if (i + taken >= text.length) break;
       delimit(text, i, mark, out.length, openers);
+      if (openers.length > OPENERS) return text;
     }
     out += text.slice(i, i + taken);
     i += taken;
@@ -124,6 +125,9 @@ export function close(text: string, depth = 0): string {
 
 /** In UTF-16 code units. What is longer is drawn too seldom for its end to matter. */
 const LONG = 4096;
+
+/** How many marks that stand open are closed. A text with more of them means none. */
+const OPENERS = 6;
 
 const NEVER = -2; // an index
 
@@ -156,7 +160,7 @@ function delimit(text: string, at: number, mark: string, out: number, openers: O
       if (opener.mark.length > used) openers.push({ ...opener, mark: opener.mark.slice(used) });
     }
   }
-  if (!left || length === 0 || length > 3 || openers.length >= 8) return;
+  if (!left || length === 0 || length > 3) return;
   // A single mark that its line does not close is more often a star than emphasis.
   if (length === 1 && (mark[0] === '~' || text.includes('\n', at))) return;
   openers.push({ mark: mark.slice(0, length), end: out + mark.length });
