@@ -296,7 +296,7 @@ describe('an address', () => {
 
   test('without a turn before, the messages that a model was asked with are turns', async () => {
     const source = upstream(said('system', 'be brief'), said('user', 'one'), said('assistant', 'first'), said('user', 'two'));
-    const h = world({ c: { source } });
+    const h = world({ c: { source: { ...source, dialect: 'chat' } as SourceGiven } });
     open(h, 'c');
     await tick(1000);
     expect(h.talk).toMatchObject({ prompt: 'two', turns: [{ id: '', prompt: 'one', text: 'first', outcome: 'given', model: 'p/m' }] });

@@ -43,7 +43,7 @@ export function promptOf(source: SourceGiven): string | undefined {
 
 /** The messages that a model was asked with, unless they have the form of another protocol. */
 export function askedOf(source: SourceGiven | undefined): readonly MessageGiven[] | undefined {
-  return source?.type === 'upstream' && !source.dialect ? source.messages : undefined;
+  return source?.type === 'upstream' && (source.dialect ?? 'chat') === 'chat' ? source.messages : undefined;
 }
 
 /** Messages as turns: each user's message begins one, what the assistant said after it is its text. */
