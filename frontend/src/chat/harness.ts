@@ -9,10 +9,16 @@ import { Conversation } from './conversation.svelte.ts';
 import type { Question } from './question.ts';
 import type { Reading } from './reading.svelte.ts';
 
-/** Makes the tests of a file run in virtual time. */
+/** Makes the tests of a file run in virtual time, without chance: no wait is longer than its least. */
 export function inVirtualTime(): void {
-  beforeEach(() => void vi.useFakeTimers());
-  afterEach(() => void vi.useRealTimers());
+  beforeEach(() => {
+    vi.useFakeTimers();
+    vi.spyOn(Math, 'random').mockReturnValue(0);
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.restoreAllMocks();
+  });
 }
 
 export const tick = (ms = 0): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
