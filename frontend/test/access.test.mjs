@@ -54,8 +54,9 @@ describe('access', { skip: noBrowser(), timeout: 300_000 }, () => {
           };
 
           await check('idle');
-          await tab.choose('Speed', '0');
-          await tab.send('Tell me of a-word-that-is-much-too-long-for-any-line-of-a-phone-and-then-goes-on-for-a-while');
+          const prompt = 'Tell me of a-word-that-is-much-too-long-for-any-line-of-a-phone-and-then-goes-on-for-a-while';
+          const long = await server.create({ source: { type: 'text', text: markdown.repeat(20) }, unit: 'token', rate: 60, metadata: { prompt } });
+          await page.goto(`${server.url}/s/${long}`);
           await tab.reach(10);
           await check('streaming');
           await tab.mended(() => tab.press('Cut'));

@@ -2,8 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { markdown } from './fixtures.mjs';
 import { Cleanup, noBrowser, startBrowser, startServer, until } from './harness.mjs';
 import { tell } from './tab.mjs';
+import { startProvider, Writing } from './writer.mjs';
 
 /** Presses of Tab that lead to any place of the page. */
 const FAR = 60;
@@ -13,8 +15,11 @@ describe('by keyboard alone', { skip: noBrowser(), timeout: 300_000 }, () => {
   let server;
   let browser;
 
+  let provider;
+
   before(async () => {
-    server = await startServer(cleanup);
+    provider = await startProvider(cleanup);
+    server = await startServer(cleanup, ...provider.flags);
     browser = await startBrowser(cleanup);
   });
   after(() => cleanup.run());
@@ -62,8 +67,18 @@ describe('by keyboard alone', { skip: noBrowser(), timeout: 300_000 }, () => {
       await context.grantPermissions(['clipboard-read', 'clipboard-write']);
       const tab = await open();
       const { keyboard } = tab.page;
+      const answer = () => {
+        const writing = new Writing(markdown.match(/[^]{1,4}/gu), 60);
+        provider.take(writing, 'Tell me\nof the sea');
+        return writing;
+      };
+      const first = answer();
 
-      await go(tab, 'textarea Prompt');
+      await tab.page.getByRole('option', { name: 'slow' }).waitFor({ state: 'attached' });
+      await go(tab, 'select Model');
+      await keyboard.type('slow');
+      assert.equal(await tab.page.getByLabel('Model', { exact: true }).inputValue(), 'slow/writer');
+      await go(tab, 'textarea Prompt', 'Shift+Tab');
       await keyboard.type('Tell me');
       await keyboard.press('Shift+Enter');
       await keyboard.type('of the sea');
@@ -117,6 +132,7 @@ describe('by keyboard alone', { skip: noBrowser(), timeout: 300_000 }, () => {
         await keyboard.press('Space');
         await has(tab, 'button Pause');
       }
+      first.release();
       await tab.finished();
 
       await go(tab, 'section Conversation', 'Shift+Tab');
@@ -136,6 +152,7 @@ describe('by keyboard alone', { skip: noBrowser(), timeout: 300_000 }, () => {
       await until(() => tab.page.evaluate(() => navigator.clipboard.readText()), (got) => got.startsWith(`${server.url}/s/${tab.id}`), 'the clipboard');
 
       const before = tab.id;
+      answer();
       await go(tab, 'button Regenerate');
       await keyboard.press('Enter');
       await tab.page.waitForURL((to) => to.pathname.startsWith('/s/') && !to.pathname.endsWith(before));

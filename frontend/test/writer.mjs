@@ -77,9 +77,8 @@ export async function startProvider(cleanup) {
     /** What names it to the relay. */
     flags: ['--upstream', `name=slow,base_url=http://127.0.0.1:${server.address().port}/v1,model=writer`],
 
-    /** Takes an answer; returns the source that asks for it. */
-    take(writing) {
-      const question = `text ${answers.size}`;
+    /** Takes the answer to a question; returns the source that asks it. */
+    take(writing, question = `text ${answers.size}`) {
       answers.set(question, writing);
       return { type: 'upstream', model: 'slow/writer', messages: [{ role: 'user', content: question }] };
     },
