@@ -124,10 +124,10 @@ describe('Reading, while the server is restarted', () => {
     const state = turns(undefined, new Response(JSON.stringify({ id: 's1', source: { type: 'generate' }, last_event_id: 9, metadata: { prompt: 'before' } })));
     const h = harness([(l) => l.write(wireRange(1, 9))], {}, undefined, (url) => (url === '/v1/sessions/s1' ? state() : undefined));
     void h.talk.open({ id: 's1', at: 5, paused: false, pace: 0 });
-    await tick(500);
+    await tick(400);
     expect(h.reading).toMatchObject({ phase: 'live', cursor: 9 });
     expect(h.talk.prompt).toBe('');
-    await tick(500);
+    await tick(600);
     expect(h.talk.prompt).toBe('before');
   });
 
