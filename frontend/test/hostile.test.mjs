@@ -56,7 +56,7 @@ describe('hostile Markdown', { skip: noBrowser(), timeout: 300_000 }, () => {
     await tell(browser, server.url, async (open, context) => {
       await context.addInitScript(() => {
         globalThis.reports = [];
-        addEventListener('securitypolicyviolation', (event) => globalThis.reports.push(`${event.violatedDirective}: ${event.blockedURI}`));
+        addEventListener('securitypolicyviolation', (event) => globalThis.reports.push(`${event.violatedDirective}: ${event.blockedURI} ${event.sample}`));
       });
       const tab = await open();
       await tab.page.waitForLoadState('networkidle');
