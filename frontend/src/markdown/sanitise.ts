@@ -13,6 +13,7 @@ const CONFIG = {
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
   ALLOW_ARIA_ATTR: false,
   ALLOW_DATA_ATTR: false,
+  RETURN_DOM_FRAGMENT: true,
 } satisfies Config;
 
 /** What an attribute may be, on which elements. What stands here not at all DOMPurify judges alone. */
@@ -25,13 +26,18 @@ const ATTRIBUTES: Record<string, (element: Element, value: string) => boolean> =
   title: (element) => /^(?:A|ABBR)$/.test(element.tagName),
 };
 
-let toText: DOMPurify | undefined;
-let toNodes: DOMPurify | undefined;
+let purifier: DOMPurify | undefined;
 
-/** A purifier of one configuration, which is read once and not with each call. */
-function purifier(config: Config): DOMPurify {
+/** What DOMPurify leaves of a piece of HTML. There is one of it: the page's policy lets it have its trusted type once. */
+function purify(html: string): DocumentFragment {
+  purifier ??= make();
+  return purifier.sanitize(html) as unknown as DocumentFragment;
+}
+
+/** A purifier with its configuration, which is read once and not with each call. */
+function make(): DOMPurify {
   const made = createPurifier(window);
-  made.setConfig(config);
+  made.setConfig(CONFIG);
   made.addHook('uponSanitizeAttribute', (element, event) => {
     if (ATTRIBUTES[event.attrName]?.(element, event.attrValue) !== true) event.keepAttr = false;
   });
@@ -44,14 +50,14 @@ function purifier(config: Config): DOMPurify {
 
 /** What is safe of a piece of HTML, as HTML again that closes what it opens. Its links are still to be guarded: sanitise what it goes into. */
 export function clean(html: string): string {
-  toText ??= purifier(CONFIG);
-  return toText.sanitize(disarm(html));
+  const holder = document.createElement('template');
+  holder.content.append(purify(disarm(html)));
+  return holder.innerHTML;
 }
 
 /** What is safe of a piece of HTML, and nothing else. */
 export function sanitise(html: string): DocumentFragment {
-  toNodes ??= purifier({ ...CONFIG, RETURN_DOM_FRAGMENT: true });
-  const fragment = toNodes.sanitize(html) as unknown as DocumentFragment;
+  const fragment = purify(html);
   for (const link of fragment.querySelectorAll('a')) guard(link);
   return fragment;
 }
