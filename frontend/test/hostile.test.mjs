@@ -75,6 +75,7 @@ describe('hostile Markdown', { skip: noBrowser(), timeout: 300_000 }, () => {
         }, `/s/${id}`);
         await tab.page.waitForFunction((text) => document.querySelector('[data-testid="output"]').dataset.source === text && document.querySelector('[data-testid="done"]'), text);
         assert.deepEqual(await faults(tab), [], JSON.stringify(text));
+        assert.deepEqual(await tab.page.evaluate(() => globalThis.reports), [], JSON.stringify(text));
         assert.deepEqual(tab.wrong, [], JSON.stringify(text));
       }
       for (const view of ['Source', 'Tokens']) {

@@ -42,11 +42,10 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
       await tab.send('Tell me of the sea');
       assert.equal((await server.state(tab.id)).unit, unit);
       await server.post(tab.id, 'stop');
-      for (const text of [markdown, unicode]) {
-        const id = await server.create({ source: { type: 'text', text }, unit });
-        await tab.page.goto(`${server.url}/s/${id}`);
-        await tab.exact(server, text);
-      }
+      const text = markdown + unicode;
+      const id = await server.create({ source: { type: 'text', text }, unit });
+      await tab.page.goto(`${server.url}/s/${id}`);
+      await tab.exact(server, text);
     });
   }
 
@@ -178,20 +177,25 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
   });
 
   story('back and forward go between sessions', async (open) => {
+    const texts = [markdown, unicode];
     const ids = [];
-    for (const text of [markdown, unicode]) ids.push(await server.create({ source: { type: 'text', text }, unit: 'token' }));
+    for (const text of texts) ids.push(await server.create({ source: { type: 'text', text }, unit: 'token' }));
     const tab = await open();
+    const shows = async (n) => {
+      await tab.page.waitForURL(`**/s/${ids[n]}*`);
+      await until(() => tab.source(), (source) => source === texts[n], 'the text');
+      await tab.finished();
+    };
     for (const id of ids) await tab.page.goto(`${server.url}/s/${id}`);
-    await tab.exact(server, unicode);
+    await shows(1);
     await tab.page.getByRole('link', { name: 'New' }).click();
     assert.equal(await tab.output.isVisible(), false);
     await tab.page.goBack();
-    await tab.exact(server, unicode);
+    await shows(1);
     await tab.page.goBack();
-    await tab.page.waitForURL(`**/s/${ids[0]}*`);
-    await tab.exact(server, markdown);
+    await shows(0);
     await tab.page.goForward();
-    await tab.page.waitForURL(`**/s/${ids[1]}*`);
+    await shows(1);
     await tab.exact(server, unicode);
   });
 
@@ -205,6 +209,21 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
     },
     { reducedMotion: 'reduce' },
   );
+
+  story('code is coloured while an answer comes as it is at once, and has a button that copies it', async (open, context) => {
+    await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+    const tab = await open(`/s/${await server.create({ source: { type: 'text', text: markdown }, unit: 'token', rate: 300 })}`);
+    await tab.finished();
+    const again = await open(`/s/${tab.id}`);
+    await again.finished();
+    const colours = (tab) => tab.output.locator('pre code').evaluateAll((all) => all.map((code) => code.innerHTML));
+    const [go, js, text] = await until(() => colours(tab), ([go, js]) => /hljs/.test(go) && /hljs/.test(js), 'the colours');
+    assert.doesNotMatch(text, /hljs/);
+    await until(() => colours(again), (got) => got[0] === go && got[1] === js && got[2] === text, 'the same colours');
+    await again.output.getByRole('button', { name: 'Copy code' }).first().click();
+    const want = /```go\n([^]*?)```/.exec(markdown)[1];
+    await until(() => again.page.evaluate(() => navigator.clipboard.readText()), (got) => got.trimEnd() === want.trimEnd(), 'the clipboard');
+  });
 
   for (const viewport of [
     { width: 1280, height: 800 },
