@@ -63,11 +63,11 @@ export function sanitise(html: string): DocumentFragment {
 }
 
 /**
- * HTML without style elements and attributes, and without a base. DOMPurify removes
+ * HTML without style elements and attributes, scripts, and a base. DOMPurify removes
  * them too, but only after a parser has seen them, and that reports them to the
  * page's policy. A name takes no character references: with one in it, it is
  * another, while a text with one reads as before.
  */
 export function disarm(html: string): string {
-  return html.replace(/(<\/?)base(?![a-z])/gi, '$1x-base').replace(/(<\/?)style/gi, '$1template').replace(/s(?=tyle)/g, '&#115;').replace(/S(?=tyle)/gi, '&#83;');
+  return html.replace(/(<\/?)base(?![a-z])/gi, '$1x-base').replace(/(<\/?)(?:style|script)/gi, '$1template').replace(/s(?=tyle)/g, '&#115;').replace(/S(?=tyle)/gi, '&#83;');
 }
