@@ -141,8 +141,7 @@ const scenarios = {
     const tab = await open();
     await tab.reach(half);
     for (const to of [random(1, half), random(half, half + 50), random(2, half)]) {
-      await tab.scrubber.fill(String(to));
-      await tab.at(to);
+      await tab.seek(to);
       await tab.paused();
       assert.equal(await tab.source(), await server.textUpTo(id, to), `at event ${to}`);
     }
@@ -151,8 +150,7 @@ const scenarios = {
     release();
     await tab.finished();
     const to = random(2, half);
-    await tab.scrubber.fill(String(to));
-    await tab.at(to);
+    await tab.seek(to);
     assert.equal(await tab.source(), await server.textUpTo(id, to), `at event ${to} of all`);
     await tab.press('Continue'); // replays the rest
     return [tab];

@@ -136,6 +136,14 @@ export class Tab {
     await until(() => this.cursor(), (got) => got === id, `the cursor, want ${id}`);
   }
 
+  /** Moves the scrubber to an event, once it is known that there is one. */
+  async seek(to) {
+    await until(async () => Number(await this.scrubber.getAttribute('max')), (head) => head >= to, `the end of the scrubber, want ${to}`);
+    await this.page.bringToFront();
+    await this.scrubber.fill(String(to));
+    await this.at(to);
+  }
+
   /** Waits until the line above the buttons says so. */
   async says(hasText) {
     await this.page.getByTestId('status-line').filter({ hasText }).waitFor();
