@@ -3,6 +3,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -272,11 +273,11 @@ export async function startBrowser(cleanup) {
  */
 export async function startWindow(cleanup) {
   const profile = mkdtempSync(join(tmpdir(), 'tokenrelay-profile-'));
-  cleanup.add(() => rmSync(profile, { recursive: true, force: true, maxRetries: 5 }));
+  cleanup.add(() => rm(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })); // some of its processes outlive the first
   const child = spawn(CHROMIUM, [...FLAGS, '--remote-debugging-port=0', `--user-data-dir=${profile}`, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'] });
   const gone = once(child, 'exit');
   cleanup.add(async () => {
-    child.kill();
+    child.kill(); // if it is still there
     await gone;
   });
   const address = await new Promise((resolve) => {
@@ -286,7 +287,11 @@ export async function startWindow(cleanup) {
     });
   });
   const browser = await chromium.connectOverCDP(address, { noDefaults: true });
-  cleanup.add(() => browser.close());
+  cleanup.add(async () => {
+    const session = await browser.newBrowserCDPSession();
+    await session.send('Browser.close'); // the end of the connection alone would leave it running
+    await gone;
+  });
   return browser.contexts()[0];
 }
 
