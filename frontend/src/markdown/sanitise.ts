@@ -10,6 +10,7 @@ const CONFIG = {
     'pre', 's', 'samp', 'small', 'strong', 'sub', 'sup', 'table', 'tbody', 'td', 'th', 'thead', 'tr', 'u', 'ul', 'var', '#text',
   ],
   ALLOWED_ATTR: ['align', 'class', 'href', 'start', 'title'],
+  ADD_URI_SAFE_ATTR: ['align', 'start'], // of any other attribute the expression is asked
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
   ALLOW_ARIA_ATTR: false,
   ALLOW_DATA_ATTR: false,
