@@ -2,11 +2,22 @@ import { execFileSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
 import { curl, openai } from './handover.ts';
 
-/** The words that a shell takes a command for, the program's name first. */
+const SHELLS: readonly (readonly string[])[] = [
+  ['sh'],
+  // As who pastes has it; without comments, as zsh is.
+  ['bash', '--norc', '--noprofile', '+o', 'history', '-i', '+O', 'interactive_comments'],
+];
+
+/** The words that a shell takes a command for, the program's name first; and of all that it takes for further commands. */
 function words(command: string): string[] {
-  const shown = command.replaceAll(/^(curl|node) /gm, 'show $1 ');
-  const out = execFileSync('sh', ['-c', `show() { printf '%s\\0' "$@"; }\n${shown}`], { encoding: 'utf8' });
-  return out.split('\0').slice(0, -1);
+  const show = ['curl', 'node', 'command_not_found_handle'].map((name) => `${name}() { printf '%s\\0' ${name} "$@"; }\n`).join('');
+  const [first, ...more] = SHELLS.map(([shell, ...args]) => {
+    // An interactive shell prompts and warns that it has no terminal.
+    const out = execFileSync(shell!, args, { input: `${show}${command}\n`, encoding: 'utf8', stdio: ['pipe', 'pipe', 'ignore'] });
+    return out.split('\0').slice(0, -1);
+  });
+  for (const other of more) expect(other).toEqual(first);
+  return first!;
 }
 
 describe('curl', () => {
@@ -33,9 +44,8 @@ describe('curl', () => {
 
 describe('openai', () => {
   test('is a program in one command', () => {
-    expect(openai('http://host', { responses: { id: 'resp_s1', starting_after: 61 } })).toBe(`# npm install openai
-node --input-type=module -e '
-import OpenAI from "openai";
+    expect(openai('http://host', { responses: { id: 'resp_s1', starting_after: 61 } })).toBe(`node --input-type=module -e '
+import OpenAI from "openai"; // npm install openai
 const client = new OpenAI({ baseURL: "http://host/v1", apiKey: "none" });
 for await (const event of await client.responses.retrieve("resp_s1", { stream: true, starting_after: 61 })) {
   if (event.type === "response.output_text.delta") process.stdout.write(event.delta);

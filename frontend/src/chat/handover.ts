@@ -1,5 +1,6 @@
-// Commands that go on elsewhere from where a reader stands. Each is to be copied
-// into a POSIX shell and works as it is.
+// Commands that go on elsewhere from where a reader stands. Each is to be pasted
+// into a POSIX shell and works as it is; it has no comments, which an interactive
+// zsh takes for commands.
 import type { EventCursor } from '../client/client.ts';
 
 /** The command that reads a session past an event, or, without one, its whole text. */
@@ -18,13 +19,13 @@ export function openai(origin: string, place: { readonly responses?: EventCursor
   const { id, starting_after: after } = place.responses;
   const asked = after === undefined ? '{ stream: true }' : `{ stream: true, starting_after: ${after} }`;
   const program = `
-import OpenAI from "openai";
+import OpenAI from "openai"; // npm install openai
 const client = new OpenAI({ baseURL: ${JSON.stringify(`${origin}/v1`)}, apiKey: "none" });
 for await (const event of await client.responses.retrieve(${JSON.stringify(id)}, ${asked})) {
   if (event.type === "response.output_text.delta") process.stdout.write(event.delta);
   if (event.type === "response.failed") throw new Error(event.response.error.message);
 }`;
-  return `# npm install openai\nnode --input-type=module -e ${quoted(program)}`;
+  return `node --input-type=module -e ${quoted(program)}`;
 }
 
 /** One word of a shell's command line: as it is where that is safe, for the eye. */

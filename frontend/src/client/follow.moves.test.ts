@@ -271,6 +271,44 @@ describe('pause, resume, seek and setPace', () => {
     expect(r.ends).toEqual([]);
   });
 
+  for (const [when, meanwhile] of [
+    ['a pause', (r) => r.follow.pause()],
+    ['a close', (r) => r.follow.close()],
+    ['a seek', (r) => r.follow.seek(2)],
+    ['too long a silence', () => tick(60_000)],
+  ] as [string, (r: Run) => unknown][]) {
+    test(`a response that comes after ${when} is let go of, though nobody heeded the signal`, async () => {
+      const cancel = vi.fn();
+      const late: ((response: Response) => void)[] = [];
+      const r = run(() => new Promise((resolve) => late.push(resolve)));
+      await tick();
+      await meanwhile(r);
+      late[0]!(new Response(new ReadableStream({ cancel }), { headers: { 'content-type': 'text/event-stream' } }));
+      await tick();
+      expect(cancel).toHaveBeenCalledOnce();
+      expect(r.ids).toEqual([]);
+      r.follow.close();
+    });
+  }
+
+  test('so is a response that a callback does not want', async () => {
+    const cancel = vi.fn();
+    const r: Run = run(async () => new Response(new ReadableStream({ cancel }), { headers: { 'content-type': 'text/event-stream' } }), {
+      onActivity: () => r.follow.pause(),
+    });
+    await tick();
+    expect(cancel).toHaveBeenCalledOnce();
+    expect(r.types()).toEqual(['connecting']);
+  });
+
+  test('so is one of which only the head is of use', async () => {
+    const cancel = vi.fn();
+    const r = run(async () => new Response(new ReadableStream({ cancel }), { headers: { 'content-type': 'text/html' } }));
+    await tick();
+    expect(cancel).toHaveBeenCalledOnce();
+    expect(r.ends).toMatchObject([{ type: 'error', error: { name: 'ProtocolError' } }]);
+  });
+
   test('the cursor callback is asked for losses alone', async () => {
     const { request } = script(first, first, first, serve(LAST));
     const cursor = vi.fn(() => 0);
@@ -300,6 +338,40 @@ describe('pause, resume, seek and setPace', () => {
     expect(r.ids).toEqual([1, 2, 3, 4, 7, 8, 9]);
     expect(r.types()).toEqual(['connecting', 'open', 'connecting', 'open']);
   });
+
+  test('a seek from within the cursor callback wins, though that returns more than was delivered before', async () => {
+    const { request } = script(broken, serve(LAST));
+    const r: Run = run(request, {
+      cursor: () => {
+        r.follow.seek(6);
+        return 6;
+      },
+    });
+    await tick(LONG);
+    expect(r.ids).toEqual([1, 2, 3, 4, 7, 8, 9]);
+    expect(r.ends).toMatchObject([{ type: 'terminal' }]);
+  });
+
+  for (const after of [5, 1e6, -1, 1.5, NaN]) {
+    test(`a cursor callback that returns ${after} behind event 4 ends the reading`, async () => {
+      const { request, lines } = script(broken, serve(LAST));
+      const r = run(request, { cursor: () => after });
+      await tick(LONG);
+      expect(r.ids).toEqual([1, 2, 3, 4]);
+      expect(r.ends).toMatchObject([{ type: 'error', error: { name: 'RangeError' } }]);
+      expect(r.follow.cursor).toBe(4);
+      expect(lines).toHaveLength(1);
+    });
+  }
+
+  for (const after of [0, 4]) {
+    test(`a cursor callback that returns ${after} behind event 4 has what comes after that`, async () => {
+      const { request } = script(broken, serve(LAST));
+      const r = run(request, { cursor: () => after });
+      await tick(LONG);
+      expect(r.ids).toEqual([1, 2, 3, 4, ...range(after + 1, LAST)]);
+    });
+  }
 
   test('a pause forgets a loss, and the tries in vain', async () => {
     const { request } = script(broken, refuse(503), serve(LAST));
@@ -339,6 +411,32 @@ describe('pause, resume, seek and setPace', () => {
       r.follow.close();
     });
   }
+
+  for (const pace of [-1, NaN, Infinity]) {
+    test(`${pace} is no pace`, async () => {
+      const { request, lines } = script(first);
+      expect(() => new Follow(request, 's1', { pace })).toThrow(RangeError);
+      const r = run(request, { pace: 5 });
+      await tick();
+      expect(() => r.follow.setPace(pace)).toThrow(RangeError);
+      await tick();
+      r.follow.setPace(5);
+      await tick();
+      expect(lines).toHaveLength(1);
+      expect(live(lines)).toHaveLength(1);
+      r.follow.close();
+    });
+  }
+
+  test('half an event a second is a pace', async () => {
+    const { request, lines } = script(first);
+    const r = run(request);
+    await tick();
+    r.follow.setPace(0.5);
+    await tick();
+    expect(lines[1]!.url).toContain('pace=0.5');
+    r.follow.close();
+  });
 
   test('a signal ends what a seek has begun after the end', async () => {
     const abort = new AbortController();

@@ -168,6 +168,19 @@ describe('Follow', () => {
     });
   }
 
+  for (const idleTimeout of [Infinity, 2 ** 31, 3_600_001, NaN]) {
+    test(`a silence of an hour is one, though idleTimeout is ${idleTimeout}`, async () => {
+      const { request, lines } = script((l) => l.write(wire(1)));
+      const r = run(request, { idleTimeout });
+      await tick(3_599_999);
+      expect(lines).toHaveLength(1);
+      expect(r.types()).toEqual(['connecting', 'open']);
+      await tick(1);
+      expect(r.statuses.at(-1)).toMatchObject({ type: 'lost', cause: { message: 'nothing came for 3600000 ms' } });
+      r.follow.close();
+    });
+  }
+
   test('jitter adds up to a half', async () => {
     const { request } = script(refuse(503));
     const r = run(request, { random: () => 0.999 });

@@ -21,10 +21,12 @@ export interface FollowOptions {
   /**
    * Called when a line is lost: the id to go on after. What has been delivered
    * past it is delivered again, so the caller must have dropped it. Default is
-   * the last id delivered. The cause is a CutError if the reader itself cut it.
+   * the last id delivered, and more than that is a RangeError, which ends the
+   * reading: what lies between would be left out. The cause is a CutError if the
+   * reader itself cut it.
    */
   readonly cursor?: (cause: unknown) => number;
-  /** Silence, in milliseconds, after which a line counts as lost. Keep-alives are no silence. Default 45 000. */
+  /** Silence, in milliseconds, after which a line counts as lost, an hour at most. Keep-alives are no silence. Default 45 000. */
   readonly idleTimeout?: number;
   /** Wait before the first try after a line that moved the cursor, in milliseconds. Default 200. */
   readonly quickRetry?: number;
@@ -143,7 +145,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
   readonly #random: () => number;
 
   #cursor: number;
-  #pace: number;
+  #pace = 0;
   #paused = false;
   #closed = false;
   #end: End | undefined;
@@ -168,7 +170,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
     this.#options = options;
     this.#random = options.random ?? Math.random;
     this.#cursor = place(options.after ?? 0);
-    this.#pace = options.pace ?? 0;
+    this.setPace(options.pace ?? 0);
     this.#listen();
     this.#start();
   }
@@ -207,7 +209,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
   /**
    * Goes on after this id, at once or, while paused, at resume. It is no loss of the line, and one that
    * was not made good yet is forgotten. An id past the session's last is an error of the server's, 416.
-   * Throws RangeError if it is no id.
+   * What lies between here and an id ahead is not delivered. Throws RangeError if it is no id.
    */
   seek(after: number): void {
     place(after);
@@ -220,8 +222,12 @@ export class Follow implements AsyncIterable<StreamEvent> {
     this.#start();
   }
 
-  /** Events a second from now on; 0, as they come. An open line is asked for anew if that differs; it is no loss. */
+  /**
+   * Events a second from now on; 0, as they come. An open line is asked for anew if that differs; it is no loss.
+   * Throws RangeError if it is negative or not finite. One that is out of the server's bounds is an error of the server's, 400.
+   */
   setPace(pace: number): void {
+    if (!(pace >= 0 && pace < Infinity)) throw new RangeError(`a pace is 0 or more, not ${pace}`);
     if (pace === this.#pace) return;
     this.#pace = pace;
     if (this.#line?.dropped === false) this.#letGo(); // a lost one is asked for anew in its own time
@@ -379,7 +385,10 @@ export class Follow implements AsyncIterable<StreamEvent> {
   async #lose(line: Line, cause: unknown): Promise<void> {
     line.drop();
     let after = this.#cursor;
-    this.#call(() => (after = this.#options.cursor?.(cause) ?? after));
+    this.#call(() => {
+      const asked = this.#options.cursor?.(cause) ?? after;
+      if (this.#line === line) after = place(asked, after);
+    });
     if (this.#line !== line) return; // the callback has gone elsewhere
 
     const fruitful = after > line.after;
@@ -463,9 +472,9 @@ export class Follow implements AsyncIterable<StreamEvent> {
   }
 }
 
-/** The cursor, if it can be one. */
-function place(after: number): number {
-  if (!Number.isSafeInteger(after) || after < 0) throw new RangeError(`a cursor is 0 or an event's id, not ${after}`);
+/** The cursor, if it can be one and is not beyond the last allowed. */
+function place(after: number, last = Number.MAX_SAFE_INTEGER): number {
+  if (!(Number.isInteger(after) && after >= 0 && after <= last)) throw new RangeError(`a cursor is 0 or an id up to ${last}, not ${after}`);
   return after;
 }
 

@@ -2,6 +2,7 @@
 
 import { ProblemError } from './client.ts';
 import { decode, ProtocolError, type StreamEvent } from './event.ts';
+import { bounded } from './retry.ts';
 import { Parser, type ServerSentEvent } from './sse.ts';
 
 /** A response body that ended before the session did. */
@@ -19,7 +20,7 @@ export interface LineOptions {
   readonly after: number;
   /** Events a second; 0, as they come. */
   readonly pace: number;
-  /** Silence, in milliseconds, after which the line drops itself while somebody waits for it. */
+  /** Silence, in milliseconds, after which the line drops itself while somebody waits for it; an hour at most. */
   readonly idleTimeout: number;
   /** Bytes have come. It may drop the line. */
   readonly onActivity: () => void;
@@ -43,6 +44,7 @@ export class Line {
   readonly #abort = new AbortController();
   readonly #raw: (ServerSentEvent | number)[] = [];
   readonly #parser = new Parser({ event: (event) => this.#raw.push(event), retry: (milliseconds) => this.#raw.push(milliseconds) });
+  #response: Response | undefined;
   #body: ReadableStreamDefaultReader<Uint8Array> | undefined;
   #failed: { readonly error: unknown } | undefined; // after the items before it
   #heard = Date.now(); // by the clock, which goes on while a machine sleeps
@@ -71,8 +73,8 @@ export class Line {
   drop(cause?: unknown): void {
     this.#abort.abort(cause);
     this.items.length = 0;
-    // Frees a read that waits, whether or not fetch itself heeds the signal.
-    this.#body?.cancel().catch(() => {});
+    // Frees the response, and a read that waits for it, whether or not fetch itself heeds the signal.
+    (this.#body ?? this.#response?.body)?.cancel().catch(() => {});
   }
 
   /** Sends the request. False if the server has nothing past `after`. */
@@ -88,7 +90,7 @@ export class Line {
     const search = query.toString();
     const url = `/v1/sessions/${encodeURIComponent(id)}/events${search === '' ? '' : `?${search}`}`;
 
-    const response = await this.#watch(this.#request(url, { headers, cache: 'no-store', signal }));
+    const response = await this.#watch(this.#request(url, { headers, cache: 'no-store', signal }).then((given) => this.#hold(given)));
     this.#hear();
     if (response.status === 204) return false;
     if (response.status !== 200) throw await this.#watch(ProblemError.from(response));
@@ -125,6 +127,13 @@ export class Line {
     }
   }
 
+  /** Holds the response, for drop to free. */
+  #hold(response: Response): Response {
+    this.#response = response;
+    if (this.dropped) this.drop(); // it comes late
+    return response;
+  }
+
   #hear(): void {
     this.#heard = Date.now();
     this.#options.onActivity();
@@ -133,7 +142,7 @@ export class Line {
 
   /** Settles as promise does, or rejects when the line is dropped; and drops it when that takes too long. */
   async #watch<T>(promise: Promise<T>): Promise<T> {
-    const { idleTimeout } = this.#options;
+    const idleTimeout = bounded(this.#options.idleTimeout);
     const { signal } = this.#abort;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let onAbort: (() => void) | undefined;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Client, ProblemError } from './client.ts';
-import { passes, persist } from './retry.ts';
+import { bounded, passes, persist } from './retry.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -87,4 +87,9 @@ test('passes', () => {
   expect(passes(new ProblemError(502))).toBe(true);
   expect(passes(new SyntaxError('no JSON'))).toBe(false);
   expect(passes(new DOMException('', 'AbortError'))).toBe(false);
+});
+
+test('bounded', () => {
+  for (const milliseconds of [0, 1, 45_000, 3_600_000]) expect(bounded(milliseconds)).toBe(milliseconds);
+  for (const milliseconds of [3_600_001, 2 ** 31, Infinity, NaN]) expect(bounded(milliseconds)).toBe(3_600_000);
 });

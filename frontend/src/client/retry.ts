@@ -9,7 +9,7 @@ import { ProblemError } from './client.ts';
 export const DEFAULT_MAX_RETRY = 1500;
 
 const FIRST_RETRY = 500;
-const LONGEST_WAIT = 3_600_000; // past 2^31-1 a timer fires at once
+const LONGEST_WAIT = 3_600_000;
 
 /** Statuses of what will pass; 500 tells of a fault, which stays. */
 const PASSING: readonly number[] = [408, 425, 429, 502, 503, 504, 507];
@@ -20,6 +20,11 @@ export function passes(error: unknown): boolean {
   return error instanceof TypeError; // as fetch says of a network
 }
 
+/** Milliseconds that a timer can bear, an hour at most: past 2^31-1, and for NaN, it fires at once. */
+export function bounded(milliseconds: number): number {
+  return milliseconds < LONGEST_WAIT ? milliseconds : LONGEST_WAIT;
+}
+
 /**
  * Milliseconds to the next try: floor, but never sooner than the server asked, and up
  * to half as much again, so that readers of one broken server do not come back as
@@ -27,7 +32,7 @@ export function passes(error: unknown): boolean {
  */
 export function jittered(floor: number, cause: unknown, random: () => number): number {
   const asked = cause instanceof ProblemError ? (cause.retryAfter ?? 0) : 0;
-  return Math.min(LONGEST_WAIT, Math.round(Math.max(floor, asked) * (1 + random() / 2)));
+  return bounded(Math.round(Math.max(floor, asked) * (1 + random() / 2)));
 }
 
 export interface PersistOptions {
@@ -44,7 +49,8 @@ export interface PersistOptions {
 /**
  * Calls until that succeeds, or fails with what does not pass. A call whose
  * answer was lost may have taken place, so it must be one that bears repeating:
- * all of Client's do but create, and append without a producer and its seq.
+ * all of Client's do but create and continue without a key, and append without a
+ * producer and its seq.
  */
 export async function persist<T>(call: () => Promise<T>, options: PersistOptions = {}): Promise<T> {
   const { signal, onFailure, maxRetry = DEFAULT_MAX_RETRY, random = Math.random } = options;
