@@ -156,7 +156,7 @@ export class MdStream {
     if (element === undefined || containerOf(element) === undefined) return;
     const live = morph(this.#element, this.#last, 1, [element]) as Element;
     const container = containerOf(live) as Element;
-    const size = block.type === 'list' ? length(block.items.slice(0, -1)) : this.#tail.lastIndexOf('\n') + 1;
+    const size = sizeOf(block);
     this.#growing = { container, ...prefixOf(block), source: this.#tail.slice(0, size), last: container.children[parts - 1] ?? null };
     this.#tail = this.#tail.slice(size);
     this.#blocks.push({ html: undefined, size: 1 });
@@ -173,13 +173,9 @@ export class MdStream {
     const settled = count === parts.length ? last : (last?.previousSibling ?? null);
     colour(between(growing.last, settled));
     growing.last = settled;
-    const size = complete
-      ? block.raw.length
-      : block.type === 'list'
-        ? length(block.items.slice(0, -1))
-        : growing.prefix.length + this.#tail.lastIndexOf('\n') + 1;
-    growing.source += this.#tail.slice(0, size - growing.prefix.length);
-    this.#tail = this.#tail.slice(size - growing.prefix.length);
+    const size = (complete ? block.raw.length : sizeOf(block)) - growing.prefix.length;
+    growing.source += this.#tail.slice(0, size);
+    this.#tail = this.#tail.slice(size);
   }
 
   /** Makes the growing block a part of the tail again: what follows has changed all of it. */
@@ -313,8 +309,13 @@ function containerOf(element: Element): Element | undefined {
   return element.querySelector(':scope > table > tbody') ?? undefined;
 }
 
+/** The length of the source of what settles of a growing block that may go on: of all items but the last, or of the rows. A row's end belongs to what follows. */
+function sizeOf(block: Tokens.List | Tokens.Table): number {
+  return block.type === 'list' ? length(block.items.slice(0, -1)) : block.raw.trimEnd().length;
+}
+
 function prefixOf(block: Tokens.List | Tokens.Table): Pick<Growing, 'prefix' | 'skip' | 'loose'> {
-  if (block.type === 'table') return { prefix: /^[^\n]*\n[^\n]*\n/.exec(block.raw)?.[0] ?? '', skip: 0, loose: false };
+  if (block.type === 'table') return { prefix: /^[^\n]*\n[^\n]*/.exec(block.raw)?.[0].trimEnd() ?? '', skip: 0, loose: false };
   const marker = /^ *(?:\d+[.)]|[-*+])/.exec(block.raw)?.[0] ?? '-';
   return block.loose ? { prefix: `${marker} .\n\n`, skip: 1, loose: true } : { prefix: '', skip: 0, loose: false };
 }
