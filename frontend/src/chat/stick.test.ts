@@ -119,6 +119,29 @@ describe('Stick', () => {
     expect(changes).toEqual([]);
   });
 
+  test('a reader who has all of it on the screen is at the end again', () => {
+    grow(500);
+    box.scroll(-300);
+    grow(80);
+    grow(600);
+    expect(box.scrollTop).toBe(500);
+    expect(changes).toEqual([false, true]);
+  });
+
+  test('at the start, nothing is followed until toEnd', () => {
+    grow(500);
+    stick.toStart();
+    grow(600);
+    box.scroll(30);
+    box.clientHeight = 60;
+    resize();
+    expect(box.scrollTop).toBe(30);
+    stick.toEnd();
+    grow(700);
+    expect(box.scrollTop).toBe(640);
+    expect(changes).toEqual([]);
+  });
+
   test('toEnd brings the reader back', () => {
     grow(500);
     box.scroll(-300);

@@ -12,6 +12,7 @@ export class Stick {
   readonly #onChange: (stuck: boolean) => void;
   readonly #sizes: ResizeObserver;
   #stuck = true;
+  #atStart = false;
   #top = 0; // where the element was last known to be
 
   /** The element scrolls its first child. onChange is told when the end is left and reached again. */
@@ -32,14 +33,23 @@ export class Stick {
 
   /** The content has another height. */
   follow(): void {
+    if (this.#atStart) return;
     this.#look(); // a scroll of the reader's that no event has told of yet
     if (this.#stuck) this.#goToEnd();
   }
 
   /** Goes to the end and stays there. */
   toEnd(): void {
+    this.#atStart = false;
     this.#set(true);
     this.#goToEnd();
+  }
+
+  /** Goes to the start and follows nothing until toEnd. */
+  toStart(): void {
+    this.#atStart = true;
+    this.#set(true);
+    this.#element.scrollTop = 0;
   }
 
   #goToEnd(): void {
@@ -53,14 +63,14 @@ export class Stick {
   }
 
   readonly #look = (): void => {
+    if (this.#atStart) return;
     const { scrollTop } = this.#element;
     const end = this.#end;
     // Content that shrinks takes the element up with it, which is no wish of the reader's.
     const up = scrollTop < Math.min(this.#top, end) - 1;
-    const down = scrollTop > this.#top;
     this.#top = scrollTop;
-    if (up && end - scrollTop > NEAR) this.#set(false);
-    else if ((up || down) && end - scrollTop <= NEAR) this.#set(true);
+    if (end - scrollTop <= NEAR) this.#set(true);
+    else if (up) this.#set(false);
   };
 
   #set(stuck: boolean): void {
