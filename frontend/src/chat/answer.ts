@@ -32,6 +32,8 @@ export interface Surface {
   append(pieces: readonly Piece[]): void;
   replace(pieces: readonly Piece[]): void;
   end(): void;
+  /** Draws what has waited. */
+  sync?(): void;
 }
 
 /** Past this length, in UTF-16 code units, the attribute is not written with each frame. */
@@ -84,8 +86,8 @@ export class Answer implements Sink {
       this.#text += piece.text;
     }
     this.#surface.append(pieces);
-    if (this.#text.length < LARGE) this.sync();
-    else this.#timer ??= setTimeout(() => this.sync(), LARGE_INTERVAL);
+    if (this.#text.length < LARGE) this.#write();
+    else this.#timer ??= setTimeout(() => this.#write(), LARGE_INTERVAL);
   }
 
   replace(pieces: readonly Piece[]): void {
@@ -93,7 +95,7 @@ export class Answer implements Sink {
     this.#text = pieces.map((piece) => piece.text).join('');
     this.#ended = false;
     this.#surface.replace(pieces);
-    this.sync();
+    this.#write();
   }
 
   end(): void {
@@ -107,11 +109,16 @@ export class Answer implements Sink {
     this.#text = '';
     this.#ended = false;
     this.#renew();
-    this.sync();
+    this.#write();
   }
 
-  /** Brings the attribute up to date. */
+  /** Brings the drawing and the attribute up to date. */
   sync(): void {
+    this.#surface.sync?.();
+    this.#write();
+  }
+
+  #write(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#element.setAttribute('data-source', this.#text);
@@ -142,6 +149,7 @@ function markdown(element: HTMLElement): Surface {
     append: (pieces) => stream.append(join(pieces)),
     replace: (pieces) => stream.replace(join(pieces)),
     end: () => stream.end(),
+    sync: () => stream.sync(),
   };
 }
 

@@ -18,18 +18,18 @@ const UNFINISHED = /^(?:`{3,}[^`]*|~{3,}.*|\[[^\]]+\]:.*)$/;
 
 const TASK = /^\[[ xX]?\]?\s*$/;
 
-/** A source as it is drawn before the rest has come. */
-export function settledPart(source: string): string {
+/** A source without its last line if what that is depends on what follows. */
+export function decided(source: string): string {
   const start = source.lastIndexOf('\n') + 1;
   const line = source.slice(start);
   const containers = CONTAINERS.exec(line)?.[0] ?? '';
   const rest = line.slice(containers.length);
   const waits = UNDECIDED.test(rest) || UNFINISHED.test(rest) || (containers.trim() !== '' && TASK.test(rest));
-  return withTable(waits ? source.slice(0, start) : source);
+  return waits ? source.slice(0, start) : source;
 }
 
 /** A line of cells that stands alone is the head of a table: the line below it, that makes it one, is given to it. */
-function withTable(source: string): string {
+export function withTable(source: string): string {
   const end = source.endsWith('\n') ? source.length - 1 : source.length;
   const start = source.lastIndexOf('\n', end - 1) + 1;
   const head = source.slice(start, end);

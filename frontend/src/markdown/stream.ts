@@ -8,16 +8,30 @@ import { colour } from './highlight.ts';
 import { html } from './html.ts';
 import { lex, type Links } from './lex.ts';
 import { morph } from './morph.ts';
-import { closeLast, settledPart } from './quiet.ts';
+import { closeLast, decided, withTable } from './quiet.ts';
 import { sanitise } from './sanitise.ts';
 
 /**
  * In UTF-16 code units. A tail up to this length is lexed and drawn with each append.
- * A longer one is drawn again when it has grown by a part of 1 / GROWN; until then what
- * came is shown as plain text. So all appends together lex a bounded multiple of the text.
+ * A longer one has to be paid for: each unit that comes earns so many that may be
+ * lexed, of which at most so many are saved. Until there are enough, what came is
+ * shown as plain text. So all appends together lex a bounded multiple of the text.
  */
-const LIVE = 2048;
-const GROWN = 8;
+const LIVE = 4096;
+const EARNED = 32;
+const SAVED = 1 << 18;
+
+/** A line that seems to begin another block than the tail's is drawn at once, with a debt of so many tails at most. */
+const DEBT = 8;
+
+/** A definition counts for the text before it too. The first is applied at once, others when the text has grown by a part of 1 / DEFINED. */
+const DEFINED = 8;
+
+/** A line that begins another block than the one before it, unless that is one that may hold such lines. */
+const BEGINS = /\n(?:[ \t]*\n)+\S|\n(?:#{1,6}[ \t]+\S|(?:[-*+]|\d{1,9}[.)])[ \t]+\S|`{3}|~{3})/g;
+
+/** In UTF-16 code units: how much of what came before is looked at for such a line. */
+const LOOK = 16;
 
 /** A settled block: text that follows does not change it. */
 interface Block {
@@ -53,12 +67,15 @@ export class MdStream {
   #pending = ''; // a CR whose LF may follow
   #ended = false;
   #links: Links = none(); // that the settled blocks define
+  #defined = false; // there is a definition in the text
   #whole = 0; // the length of the text when it was last lexed from the start
   #blocks: Block[] = []; // the settled ones
   #last: Node | null = null; // the last element of theirs
   #growing: Growing | undefined; // the last of them
   #tail = '';
-  #lexed = 0; // the length of the tail when it was last drawn from its tokens
+  #credit = 0; // what may be lexed of long tails
+  #shown = 0; // how much of the tail was drawn from its tokens
+  #tried = -1; // the place in the text of the last line that seemed to begin a block of a long tail
   #unsettled = false; // a line of the tail has been completed since
   #fence: OpenFence | undefined; // that the tail is
   #plain: Text | undefined; // at the end of the tail
@@ -81,16 +98,23 @@ export class MdStream {
       return;
     }
     this.#tail += more;
+    this.#credit = Math.min(SAVED, this.#credit + EARNED * more.length);
     this.#unsettled ||= more.includes('\n');
     if (this.#fence !== undefined) {
       if (!this.#fence.write(more)) return;
       this.#fence = undefined;
-    } else if (this.#tail.length > LIVE && this.#tail.length < this.#lexed * (1 + 1 / GROWN)) {
-      this.#addPlain(more);
+    }
+    if (this.#tail.length > LIVE && this.#credit < this.#tail.length && !this.#begins(more)) {
+      this.#drawPlain();
       return;
     }
     if (this.#unsettled) this.#settle();
     this.#draw();
+  }
+
+  /** Draws what has waited: what is drawn is what replace draws of the whole text. */
+  sync(): void {
+    if (this.#plain !== undefined || this.#defined) this.#redraw();
   }
 
   /** Draws another text, one whose end has not come. Blocks that are the same stay the same nodes. */
@@ -119,11 +143,31 @@ export class MdStream {
     return all.slice(0, all.length - this.#pending.length).replace(/\r\n?/g, '\n').replace(/\0/g, '\ufffd');
   }
 
-  /** Settles what the complete lines of the tail tell to be settled. */
+  /** Whether what has come last seems to begin a block. */
+  #begins(more: string): boolean {
+    const end = this.#tail.slice(-more.length - LOOK);
+    const found = [...end.matchAll(BEGINS)].at(-1);
+    if (found === undefined || this.#credit < -DEBT * this.#tail.length) return false;
+    const at = this.#text.length - end.length + found.index;
+    if (at === this.#tried) return false;
+    this.#tried = at;
+    this.#unsettled = true;
+    return true;
+  }
+
+  #lex(source: string, links: Links): MarkedToken[] {
+    if (source.length > LIVE) this.#credit -= source.length;
+    return lex(source, links);
+  }
+
+  /** Settles what the complete lines of the tail tell to be settled, and if it is long the line that is not complete. */
   #settle(): void {
     this.#unsettled = false;
     const prefix = this.#growing?.prefix ?? '';
-    const tokens = lex(prefix + this.#tail.slice(0, this.#tail.lastIndexOf('\n') + 1), copy(this.#links));
+    const links = under(this.#links);
+    const source = this.#tail.length > LIVE ? decided(this.#tail) : this.#tail.slice(0, this.#tail.lastIndexOf('\n') + 1);
+    const tokens = this.#lex(prefix + source, links);
+    if (Object.keys(links).length > 0 && (!this.#defined || this.#text.length >= this.#whole * (1 + 1 / DEFINED))) return this.#redraw();
     const first = tokens[0];
     if (this.#growing !== undefined) {
       if (!continues(this.#growing, first)) return this.#unfold();
@@ -140,10 +184,8 @@ export class MdStream {
 
   #settleAll(tokens: readonly MarkedToken[]): void {
     this.#tail = this.#tail.slice(length(tokens));
-    const defined = define(tokens, this.#links);
+    define(tokens, this.#links);
     for (const source of sources(tokens)) this.#put(source);
-    // A definition counts for the text before it too. Not each of many costs a pass over the whole: end makes up for it.
-    if (defined && this.#text.length >= this.#whole * (1 + 1 / GROWN)) this.#redraw();
   }
 
   /** Lets the block that the tail begins with settle by its parts, if it has any that are complete. */
@@ -200,33 +242,36 @@ export class MdStream {
 
   /** Draws the tail. */
   #draw(): void {
-    this.#lexed = this.#tail.length;
     this.#plain = undefined;
-    const links = copy(this.#links);
-    let tokens = lex(settledPart((this.#growing?.prefix ?? '') + this.#tail), links);
+    const links = under(this.#links);
+    const shown = decided(this.#tail);
+    this.#shown = shown.length;
+    let tokens = this.#lex(withTable((this.#growing?.prefix ?? '') + shown), links);
     closeLast(tokens, links);
+    const blocks = tokens;
     if (this.#growing !== undefined) {
       const first = tokens[0];
       if (continues(this.#growing, first)) morph(this.#growing.container, this.#growing.last, Infinity, partsOf(first, this.#growing));
       tokens = tokens.slice(1);
     }
-    const elements = sources(tokens).flatMap(drawn);
-    const last = morph(this.#element, this.#last, Infinity, elements);
-    const open = tokens[lastBlock(tokens)];
-    if (this.#growing !== undefined || open?.type !== 'code' || open.codeBlockStyle !== undefined || elements.length !== 1) return;
-    const code = (last as Element).querySelector('pre > code');
-    if (code) this.#fence = OpenFence.open(this.#tail.replace(/^(?:[ \t]*\n)+/, ''), code);
+    morph(this.#element, this.#last, Infinity, sources(tokens).flatMap(drawn));
+    const code = [...(this.#element.lastElementChild?.querySelectorAll('pre > code') ?? [])].at(-1);
+    if (code) this.#fence = OpenFence.open(blocks, shown, this.#tail, code);
   }
 
-  /** Shows more of a long tail as it stands. */
-  #addPlain(text: string): void {
+  /** Shows what a long tail has gained since it was drawn, without what its lines have before the text. */
+  #drawPlain(): void {
+    const came = `\n${decided(this.#tail).slice(this.#shown)}`.replace(/\n[ \t>]*/g, '\n');
+    const text = /\n[ \t>]*$/.test(this.#tail.slice(0, this.#shown)) ? came : came.slice(1);
     if (this.#plain === undefined) {
-      const element = document.createElement('p');
+      let at: Element = this.#element;
+      while (at.lastElementChild !== null && /^(?:[OU]L|LI|BLOCKQUOTE|P|H\d)$/.test(at.lastElementChild.tagName)) at = at.lastElementChild;
+      const element = document.createElement(/^(?:LI|P|H\d)$/.test(at.tagName) ? 'span' : 'p');
       element.className = 'plain';
       this.#plain = element.appendChild(document.createTextNode(''));
-      this.#element.append(element);
+      at.append(element);
     }
-    this.#plain.appendData(text);
+    this.#plain.data = text;
   }
 
   /** Lexes from the start. Blocks that are drawn already are not drawn again. */
@@ -236,6 +281,7 @@ export class MdStream {
     this.#unsettled = false;
     const lines = this.#ended ? this.#text.length : this.#text.lastIndexOf('\n') + 1;
     const tokens = lex(this.#text.slice(0, lines), (this.#links = none()));
+    this.#defined = Object.keys(this.#links).length > 0;
     const settled = tokens.slice(0, this.#ended ? tokens.length : settledCount(tokens));
     const old = this.#blocks;
     this.#blocks = [];
@@ -259,8 +305,9 @@ function none(): Links {
   return Object.create(null) as Links;
 }
 
-function copy(links: Links): Links {
-  return Object.assign(none(), links);
+/** Links that add to others. */
+function under(links: Links): Links {
+  return Object.create(links) as Links;
 }
 
 function length(tokens: readonly { readonly raw: string }[]): number {
@@ -293,15 +340,11 @@ function drawn(source: string): Element[] {
   return dress(sanitise(source));
 }
 
-/** Adds the definitions among tokens to links, and reports whether there is a new one. */
-function define(tokens: readonly MarkedToken[], links: Links): boolean {
-  let added = false;
+/** Adds the definitions among tokens to links. */
+function define(tokens: readonly MarkedToken[], links: Links): void {
   for (const token of tokens) {
-    if (token.type !== 'def' || links[token.tag] !== undefined) continue;
-    links[token.tag] = { href: token.href, title: token.title };
-    added = true;
+    if (token.type === 'def') links[token.tag] ??= { href: token.href, title: token.title };
   }
-  return added;
 }
 
 function containerOf(element: Element): Element | undefined {
