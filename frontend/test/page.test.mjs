@@ -32,8 +32,8 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
     assert.match(await tab.status.textContent(), /^Done at event \d+$/);
     const { last_event_id: last, rate } = await server.state(tab.id);
     assert.equal(tab.parameter('at'), String(last));
-    assert.equal(rate, 60);
-    assert.match(await tab.done.textContent(), new RegExp(`^\\s*Done: ${last} events, \\d+ tokens, \\d+ tokens/s\\s*$`));
+    assert.equal(rate, 160);
+    assert.match(await tab.done.textContent(), new RegExp(`^\\s*Done: ${last} events, about \\d+ tokens, \\d+ tokens/s\\s*$`));
   });
 
   for (const unit of ['rune', 'grapheme', 'token', 'word', 'line', 'delta']) {
@@ -224,6 +224,27 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
     await again.output.getByRole('button', { name: 'Copy code' }).first().click();
     const want = /```go\n([^]*?)```/.exec(markdown)[1];
     await until(() => again.page.evaluate(() => navigator.clipboard.readText()), (got) => got.trimEnd() === want.trimEnd(), 'the clipboard');
+  });
+
+  story('what has come is drawn as the same place is when it is opened', async (open) => {
+    const tab = await open(`/s/${await server.create({ source: { type: 'text', text: markdown }, unit: 'token', rate: 150 })}`);
+    for (const at of [95, 130, 165, 200, 260, 330]) {
+      await tab.reach(at);
+      await tab.pause();
+      const again = await open(`/s/${tab.id}?at=${await tab.cursor()}&paused=1`);
+      await again.paused();
+      assert.equal(await tab.drawn(), await again.drawn(), `at event ${await tab.cursor()}`);
+      await again.page.close();
+      await tab.press('Continue');
+    }
+    await tab.exact(server, markdown);
+  });
+
+  story('lists keep their numbers, and tables their sides', async (open) => {
+    const tab = await open(`/s/${await server.create({ source: { type: 'text', text: '3. three\n4. four\n\n| a | b |\n| :-: | --: |\n| 1 | 2 |\n' } })}`);
+    await tab.finished();
+    assert.equal(await tab.output.locator('ol').getAttribute('start'), '3');
+    assert.deepEqual(await tab.output.locator('td').evaluateAll((cells) => cells.map((cell) => getComputedStyle(cell).textAlign)), ['center', 'right']);
   });
 
   for (const viewport of [

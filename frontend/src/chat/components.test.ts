@@ -22,9 +22,9 @@ describe('Strip', () => {
   });
 
   test.each([
-    ['at once', false, 0, 'cut at 118 · reconnecting …'],
-    ['soon', false, 1, 'cut at 118 · reconnecting …'],
-    ['later', false, 4, 'cut at 118 · reconnecting in 4 s'],
+    ['at once', false, 0, 'cut at 118 · trying …'],
+    ['soon', false, 1, 'cut at 118 · trying …'],
+    ['later', false, 4, 'cut at 118 · next try in 4 s'],
     ['nothing new', true, 0, 'cut at 118 · connected again, nothing new yet'],
   ])('a line that is not, %s', (_, open, wait, want) => {
     expect(strip({ at: 118, open, back: undefined }, wait)).toBe(want);

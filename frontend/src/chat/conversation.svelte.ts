@@ -40,8 +40,8 @@ export class Conversation {
 
   /** Whether the answer broke off and its model can be asked for the rest. */
   get canGoOn(): boolean {
-    const { sourceType, phase, tools } = this.reading;
-    return sourceType === 'upstream' && (phase === 'stopped' || phase === 'failed' || phase === 'interrupted') && tools.length === 0;
+    const { sourceType, phase, tools, text } = this.reading;
+    return sourceType === 'upstream' && (phase === 'stopped' || phase === 'failed' || phase === 'interrupted') && tools.length === 0 && text !== '';
   }
 
   /** Whether the same can be asked for another answer. */

@@ -61,7 +61,7 @@ describe('send', () => {
     await tick(1000);
     expect(h.reading).toMatchObject({ phase: 'done', id: 'n2' });
     expect(creates(h).map((body) => body['metadata'])).toEqual([{ prompt: 'one' }, { prompt: 'two', previous: 'n1' }]);
-    expect(creates(h)[1]!['source']).toEqual({ type: 'generate', prompt: 'two' });
+    expect(creates(h)[1]!['source']).toMatchObject({ type: 'generate', prompt: 'two' });
     expect(h.entries()).toBe(2);
     expect(h.url()).toBe('/s/n2?at=10');
   });
@@ -192,11 +192,11 @@ describe('an address', () => {
     expect(g.talk.prompt).toBe('pushed');
   });
 
-  test('a session under way before it is one that was left', async () => {
+  test('a session under way before it is told as that', async () => {
     const h = world({ a: { state: 'running', text: 'so far' }, c: { previous: 'a' } });
     open(h, 'c');
     await tick(1000);
-    expect(h.talk.turns).toMatchObject([{ id: 'a', text: 'so far', outcome: 'left' }]);
+    expect(h.talk.turns).toMatchObject([{ id: 'a', text: 'so far', outcome: 'running' }]);
   });
 
   for (const [how, instead, why] of [
@@ -479,12 +479,13 @@ describe('goOn', () => {
     expect(h.talk).toMatchObject({ busy: false, canGoOn: true });
   });
 
-  test('not of an answer that is done, called a tool, or is no model’s', async () => {
+  test('not of an answer that is done, called a tool, has no text, or is no model’s', async () => {
     const tool = `${wire(1)}id: 2\nevent: tool_call\ndata: {"name":"f"}\n\nid: 3\nevent: failed\ndata: {}\n\n`;
     for (const [wired, given, want] of [
       [broken(10, 'failed'), source, true],
       [broken(10, 'stopped'), source, true],
       [tool, source, false],
+      [`${wire(1)}id: 2\nevent: failed\ndata: {}\n\n`, source, false],
       [wireRange(1, 9) + wireDone(10), source, false],
       [broken(10), generate('one'), false],
     ] as const) {

@@ -7,7 +7,7 @@ const question: Question = { prompt: 'hello', model: 'demo', unit: 'word', speed
 describe('request', () => {
   test('the demo writes at its own rate, whatever the speed, and has no history', () => {
     for (const speed of [0, 30, 'step'] as const) {
-      expect(request({ ...question, speed }, [{ role: 'user', content: 'before' }])).toEqual({ source: { type: 'generate', prompt: 'hello' }, unit: 'word', rate: 60, metadata: { prompt: 'hello' } });
+      expect(request({ ...question, speed }, [{ role: 'user', content: 'before' }])).toEqual({ source: { type: 'generate', prompt: 'hello', length: 1600 }, unit: 'word', rate: 160, metadata: { prompt: 'hello' } });
     }
   });
 

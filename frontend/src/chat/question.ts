@@ -6,7 +6,10 @@ import type { CreateRequest, MessageGiven, Session, SourceGiven } from '../clien
 export const DEMO = 'demo';
 
 /** Events a second that the demo generator writes; a reader's speed is another thing. */
-export const DEMO_RATE = 60;
+export const DEMO_RATE = 160;
+
+/** How many words it writes: enough to try things on. */
+const DEMO_LENGTH = 1600;
 
 /** How fast a reader reads: events a second, 0 as they come, or one event at each press. */
 export type Speed = number | 'step';
@@ -36,7 +39,7 @@ export interface Question {
 export function request(question: Question, history: readonly MessageGiven[] = [], previous = ''): CreateRequest & { readonly source: SourceGiven } {
   const { prompt, model, unit } = question;
   const metadata = { prompt: shorten(prompt, MAX_METADATA), ...(previous === '' ? {} : { previous }) };
-  if (model === DEMO) return { source: { type: 'generate', prompt }, unit, rate: DEMO_RATE, metadata };
+  if (model === DEMO) return { source: { type: 'generate', prompt, length: DEMO_LENGTH }, unit, rate: DEMO_RATE, metadata };
   return { source: { type: 'upstream', model, messages: [...history, { role: 'user', content: prompt }] }, unit, metadata };
 }
 

@@ -10,7 +10,7 @@ describe('Reading', () => {
     void h.talk.send(question);
     expect(h.reading.phase).toBe('sending');
     await tick(1000);
-    expect(h.calls[0]).toMatchObject({ body: { source: { type: 'generate', prompt: 'hello' }, unit: 'token', rate: 60, metadata: { prompt: 'hello' } } });
+    expect(h.calls[0]).toMatchObject({ body: { source: { type: 'generate', prompt: 'hello' }, unit: 'token', rate: 160, metadata: { prompt: 'hello' } } });
     expect(h.answer.text).toBe(text(2, 9));
     expect(h.reading.phase).toBe('done');
     expect(h.reading.announcement).toBe('Done at event 10');
@@ -24,7 +24,7 @@ describe('Reading', () => {
     const h = harness([(l) => l.write(wireRange(1, 9))]);
     void h.talk.send(question);
     await tick(100);
-    expect(h.calls[0]!.body).toHaveProperty('rate', 60);
+    expect(h.calls[0]!.body).toHaveProperty('rate', 160);
     expect(h.lines[0]!.url).toBe('/v1/sessions/s1/events?after=0');
     void h.talk.send({ ...question, speed: 120 });
     await tick(100);

@@ -9,10 +9,10 @@ export interface Seam {
   readonly characters: number;
 }
 
-export function tell({ by, characters }: Seam): string {
+export function tell({ id, by, characters }: Seam): string {
   if (by === 'anew') return 'The model was asked anew, because there was no text yet to go on from.';
-  const said = `The model was asked to go on after ${characters} ${characters === 1 ? 'character' : 'characters'}: what follows is another answer.`;
-  return by === 'message' ? `${said} It was shown the text and asked for the rest, so the join may not be exact.` : said;
+  const said = `From event ${id} on this is another answer of the model, which was asked to go on after ${characters} ${characters === 1 ? 'character' : 'characters'}`;
+  return by === 'message' ? `${said}. It was shown the text and asked for the rest, so the join may not be exact.` : `${said}.`;
 }
 
 /** The length of a text in code points. */

@@ -34,5 +34,6 @@ test('a refusal is said once', () => {
   expect(refusal(new ProblemError(404, { code: 'session_not_found', detail: 'no such session' }))).toEqual({ title: 'There is no such session', detail: '' });
   expect(refusal(new ProblemError(410, { code: 'session_expired', detail: 'the session is gone' }))).toEqual({ title: 'This session has expired', detail: '' });
   expect(refusal(new ProblemError(404))).toEqual({ title: 'There is no such session', detail: 'the server answered with status 404' });
+  expect(refusal(new TypeError('x is undefined'))).toEqual({ title: 'This page has a fault', detail: 'x is undefined' });
   expect(refusal(new ProblemError(416, { code: 'cursor_ahead', detail: 'cursor 60 is ahead' })).detail).toBe('cursor 60 is ahead');
 });

@@ -38,8 +38,12 @@ export function headline(error: unknown): string {
   }
 }
 
-/** What ends the reading, said once: of a session that is no more, the headline is the whole of it. */
+/**
+ * What ends the reading, said once: of a session that is no more, the headline is the whole of it. Nothing gives up on a
+ * server that cannot be reached, so a TypeError is a fault of the page.
+ */
 export function refusal(error: unknown): Trouble {
+  if (error instanceof TypeError) return { title: 'This page has a fault', detail: error.message };
   const gone = error instanceof ProblemError && GONE.includes(error.code);
   return { title: headline(error), detail: gone ? '' : explain(error) };
 }

@@ -16,10 +16,10 @@ export interface Turn {
   /** The answer, as far as this page has it. */
   readonly text: string;
   /**
-   * How its session ended; "left" if it had not when the page last had it, or not all of it was drawn; "gone" if there is
+   * How its session ended; "left" if not all of it was drawn on this page when it was left; "running" if it had not ended when the server gave it; "gone" if there is
    * no session any more, or the server did not give it; "given" if it is messages that a question came with.
    */
-  readonly outcome: Outcome | 'left' | 'gone' | 'given';
+  readonly outcome: Outcome | 'left' | 'running' | 'gone' | 'given';
   /** The last event of it that this page has, 0 if it has none. */
   readonly events: number;
   /** Of a turn that is gone: why, in a few words. */
@@ -111,7 +111,7 @@ export async function readTurns(client: Client, first: string, signal: AbortSign
         prompt: (given && promptOf(given)) ?? session.metadata?.['prompt'] ?? '',
         model: modelOf(session),
         text,
-        outcome: over ? (session.state as Outcome) : 'left',
+        outcome: over ? (session.state as Outcome) : 'running',
         events: session.last_event_id,
         why: '',
         asked: askedOf(given),
