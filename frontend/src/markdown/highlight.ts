@@ -29,7 +29,9 @@ for (const [name, label, aliases] of [
 type Highlight = (code: string, language: string) => string;
 
 let highlight: Highlight | undefined;
-let loading: Promise<void> | undefined;
+let loading = false;
+let failures = 0;
+const waiting = new Set<Element>(); // code for the highlighter
 
 /** What a piece of code's language is called: by us if we know it, else by the source. */
 export function labelOf(code: Element): string {
@@ -57,14 +59,28 @@ function colourCode(code: Element): void {
   const text = code.textContent ?? '';
   if (name === undefined || text === '' || text.length > LONGEST || code.firstElementChild !== null) return;
   if (highlight === undefined) {
-    loading ??= import('./languages.ts').then(
-      (module) => void (highlight = module.highlight),
-      () => void (loading = undefined), // the next code tries again
-    );
-    void loading.then(() => highlight !== undefined && code.isConnected && colourCode(code));
+    waiting.add(code);
+    if (!loading) void load();
     return;
   }
   code.replaceChildren(nodes(highlight(text, name)));
+}
+
+/** Loads the highlighter for the code that waits. If it does not come, the next code tries again. */
+async function load(): Promise<void> {
+  loading = true;
+  try {
+    // A browser remembers that a module did not load: it is asked for by another name then.
+    const module = (failures === 0 ? await import('./languages.ts') : await import(/* @vite-ignore */ `./languages.js?${failures}`)) as typeof import('./languages.ts');
+    ({ highlight } = module);
+  } catch {
+    failures++;
+  }
+  loading = false;
+  for (const code of [...waiting]) {
+    if (!code.isConnected || highlight !== undefined) waiting.delete(code);
+    if (code.isConnected && highlight !== undefined) colourCode(code);
+  }
 }
 
 /** The highlighter's HTML as nodes: spans with classes and text, whatever it holds. */

@@ -3,8 +3,10 @@
 import { Parser, Renderer, type MarkedToken, type Tokens } from 'marked';
 import { clean, disarm } from './sanitise.ts';
 
-/** How many levels lower than its own an answer's heading is shown: the page has the first to itself. */
-const LOWER = 1;
+/** The level that an answer's heading is shown at: the page has the first to itself. */
+function lower(level: number): number {
+  return Math.min(6, level + 1);
+}
 
 /** The tags that may stand in a line. Any other could end the element that the line is in. */
 const INLINE_TAG = /^<\/?(?:a|abbr|b|br|code|del|em|i|ins|kbd|mark|s|samp|small|strong|sub|sup|u|var)[\s/>]/i;
@@ -14,7 +16,7 @@ class AnswerRenderer extends Renderer {
   #inLink = false;
 
   override heading({ tokens, depth }: Tokens.Heading): string {
-    const level = Math.min(6, depth + LOWER);
+    const level = lower(depth);
     return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
   }
 
@@ -72,7 +74,7 @@ class AnswerRenderer extends Renderer {
 
   /** HTML of the source's own. It leaves no element open around what follows, and closes none that is not its own. */
   override html({ text, block }: Tokens.HTML | Tokens.Tag): string {
-    if (block || /^<img\s/i.test(text)) return clean(text);
+    if (block || /^<img\s/i.test(text)) return clean(text.replace(/(<\/?h)([1-6])(?=[\s/>])/gi, (_, tag: string, level) => tag + lower(Number(level))));
     return INLINE_TAG.test(text) ? disarm(text) : '';
   }
 

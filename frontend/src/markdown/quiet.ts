@@ -1,7 +1,9 @@
 /**
- * What is drawn of a source whose end has not come. Half a syntax is never shown as
+ * What is drawn of a source whose end has not come. Half a syntax is not shown as
  * the characters that it is made of: what it will surely be is drawn already, and
- * what may turn out to be anything waits for the character that tells.
+ * what may turn out to be anything waits for the character that tells. What is far
+ * more often text is drawn as text: a line with a bar in it that does not begin with
+ * one, which the next line may make the head of a table.
  */
 
 import type { Token, Tokens } from 'marked';
@@ -14,7 +16,7 @@ const CONTAINERS = /^[ \t]*(?:>[ \t]*|(?:[-*+]|\d{1,9}[.)])[ \t]+)*/;
 const UNDECIDED = /^(?:[-=_*+#|:~`>\s]*|\d{1,3}[.)]?\s*)$/;
 
 /** The opening of a fence, whose info string is not complete, and a definition. */
-const UNFINISHED = /^(?:`{3,}[^`]*|~{3,}.*|\[[^\]]+\]:.*)$/;
+const UNFINISHED = /^(?:`{3,}[^`]*|~{3,}.*|\[(?!\^)[^\]]+\]:.*)$/;
 
 const TASK = /^\[[ xX]?\]?\s*$/;
 
@@ -97,11 +99,18 @@ export function close(text: string, depth = 0): string {
         code = mark;
         break;
       }
+    } else if (character === '&') {
+      if (PARTIAL_ENTITY.test(rest)) break;
     } else if (character === '<') {
       if (PARTIAL_TAG.test(text.slice(i))) break;
       taken = /^<[a-z/!][^<>\n]*>/i.exec(rest)?.[0].length ?? 1;
     } else if (character === '[' || (character === '!' && text[i + 1] === '[')) {
       const open = character === '!' ? 2 : 1;
+      if (text[i + open] === '^') {
+        out += text.slice(i, i + open); // a footnote, which is text
+        i += open;
+        continue;
+      }
       const end = depth < BRACKETS ? endOfBracket(text, i + open) : NEVER;
       const mayBeLink = end === -1 && !/[\p{L}\p{N}_\])]/u.test(text[i - 1] ?? '');
       const to = end >= 0 && text[end + 1] === '(' ? endOfDestination(text, end + 2) : NEVER;
@@ -136,6 +145,8 @@ const BRACKETS = 4;
 
 /** How far a mark is looked at, in UTF-16 code units: a longer run of one character is none. */
 const LOOK = 200;
+
+const PARTIAL_ENTITY = /^&(?:#(?:\d{0,7}|x[\da-f]{0,6})|[a-z]{0,30})$/i;
 
 const PARTIAL_TAG = /^<(?:[a-z/!][^\s<>]{0,60}(?:\s+[\w:-]+(?:=(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+))){0,9}(?:\s+[\w:-]*(?:=(?:"[^"]{0,500}|'[^']{0,500})?)?)?\s*\/?)?$/i;
 

@@ -32,7 +32,26 @@ let purifier: DOMPurify | undefined;
 /** What DOMPurify leaves of a piece of HTML. There is one of it: the page's policy lets it have its trusted type once. */
 function purify(html: string): DocumentFragment {
   purifier ??= make();
+  if (isDeep(html)) {
+    const fragment = document.createDocumentFragment();
+    fragment.append(html);
+    return fragment;
+  }
   return purifier.sanitize(html) as unknown as DocumentFragment;
+}
+
+/** How deep elements may stand in one another. HTML with more is text: some of a parser's work is quadratic in it, and so is DOMPurify's. */
+const DEPTH = 256;
+
+/** Whether a piece of HTML opens more elements than it may without closing them. */
+export function isDeep(html: string): boolean {
+  let depth = 0;
+  // What is closed by the next of its kind, or by nothing, is not counted.
+  for (const [tag] of html.matchAll(/<\/?(?!(?:p|li|t[rdh]|d[td]|br|hr|img|input|wbr)[\s/>])[a-z]/gi)) {
+    depth = Math.max(0, depth + (tag[1] === '/' ? -1 : 1));
+    if (depth > DEPTH) return true;
+  }
+  return false;
 }
 
 /** A purifier with its configuration, which is read once and not with each call. */

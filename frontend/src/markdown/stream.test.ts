@@ -96,6 +96,14 @@ async function writes(element: HTMLElement, work: () => void): Promise<number> {
   return count;
 }
 
+test('a footnote is no definition', () => {
+  expect(drawn(['Word[^1].\n\n[^1]: Smith'])).toBe('<p>Word[^1].</p><p>[^1]: Smith</p>');
+});
+
+test("headings of the source's own HTML are as low as Markdown's", () => {
+  expect(drawn(['<h1>a</h1>\n\n<h6>b</h6>\n\n# c'])).toBe('<h2>a</h2><h6>b</h6><h2>c</h2>');
+});
+
 describe('settled blocks', () => {
   test('stay the same nodes while the tail grows', () => {
     const { element, stream } = open();
@@ -228,6 +236,19 @@ describe('work', () => {
     ['definitions', Array.from({ length: 2_000 }, (_, i) => `[${i}]: https://example.com\n`).join('')],
   ])('%s without end costs a bounded multiple of its length', (_, text) => {
     expect(lexed(cut(text, 60)).each).toBeLessThan(100);
+  });
+
+  test('the lines of an item cost a bounded multiple of their length', () => {
+    let looked = 0;
+    const { exec } = RegExp.prototype;
+    vi.spyOn(RegExp.prototype, 'exec').mockImplementation(function (this: RegExp, source) {
+      if (this.source.includes('(=+|-+)')) looked += source.length;
+      return exec.call(this, source);
+    });
+    const text = `- a\n${'  a line of an item\n'.repeat(2000)}`;
+    drawn([text]);
+    expect(looked).toBeGreaterThan(0);
+    expect(looked / text.length).toBeLessThan(300);
   });
 
   test('what a long block has gained since it was drawn is shown as it stands, where it belongs', () => {
