@@ -89,5 +89,5 @@ export function sanitise(html: string): DocumentFragment {
  * another, while a text with one reads as before.
  */
 export function disarm(html: string): string {
-  return html.replace(/(<\/?)base(?![a-z])/gi, '$1x-base').replace(/(<\/?)(?:style|script)/gi, '$1template').replace(/s(?=tyle)/g, '&#115;').replace(/S(?=tyle)/gi, '&#83;');
+  return html.replace(/(<\/?)(b)(?=ase(?![a-z]))/gi, (_, open: string, letter: string) => `${open}&#${letter.charCodeAt(0)};`).replace(/(<\/?)(?:style|script)/gi, '$1template').replace(/s(?=tyle)/g, '&#115;').replace(/S(?=tyle)/gi, '&#83;');
 }
