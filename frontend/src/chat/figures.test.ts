@@ -8,7 +8,7 @@ const session = (first_text?: string, ended?: string): Session => ({ timings: { 
 test.each([
   ['all', 213, end(211), session('2026-11-22T00:00:00.000Z', '2026-11-22T00:00:03.638Z'), '213 events, 211 tokens, 58 tokens/s'],
   ['one of each', 1, end(1), undefined, '1 event, 1 token'],
-  ['estimated', 213, { ...end(), usage: { output_tokens: 211, source: 'estimated' } } as TerminalEvent, undefined, '213 events, about 211 tokens'],
+  ['estimated', 213, { ...end(), usage: { output_tokens: 211, source: 'estimated' } } as TerminalEvent, undefined, '213 events, ~211 tokens'],
   ['no usage', 213, end(), session('2026-11-22T00:00:00Z', '2026-11-22T00:00:03Z'), '213 events'],
   ['no tokens', 2, end(0), undefined, '2 events'],
   ['no end of the time', 213, end(211), session('2026-11-22T00:00:00Z'), '213 events, 211 tokens'],
