@@ -1,9 +1,9 @@
 /** What the page knows and does of one session, read at one place. */
 
-import { persist, type Client, type End, type Outcome, type Session, type Source, type Status, type StreamEvent, type TerminalEvent } from '../client/index.ts';
+import { ProblemError, type Client, type End, type Outcome, type Session, type Source, type Status, type StreamEvent, type TerminalEvent } from '../client/index.ts';
 import type { Place } from './address.ts';
 import type { Sink } from './answer.ts';
-import { give } from './command.ts';
+import { Commands } from './command.ts';
 import { after, isUnmade, mended, type Cut } from './cut.ts';
 import { Drawing } from './drawing.ts';
 import { Line } from './line.ts';
@@ -14,7 +14,7 @@ import { Rate } from './rate.ts';
 import type { Seam } from './seam.ts';
 import { Silence } from './silence.ts';
 import { ending, NAMES, news, newsOf, refusal, type Disk, type Trouble } from './trouble.ts';
-import { Watch } from './watch.ts';
+import { limited, Watch } from './watch.ts';
 
 export interface ReadingOptions {
   readonly client: Client;
@@ -31,8 +31,8 @@ export interface ReadingOptions {
 
 /** A place that is read up to at full speed, whatever the pace. */
 interface Goal {
-  /** An event, or the first seam. */
-  readonly at: number | 'seam';
+  /** An event, the first seam, or the last event that there is, which the server has not told of yet. */
+  readonly at: number | 'seam' | 'head';
   readonly then: 'pause' | 'go on';
   /** What is said when it is reached, if reading pauses there; '' if who asked for it knows. */
   readonly say: '' | 'Paused at' | 'At';
@@ -62,8 +62,6 @@ export class Reading {
   seeking: number | undefined = $state();
   /** Whether the session is known to have ended, wherever this reader is. */
   over = $state(false);
-  /** How many read along, as last heard. */
-  readers = $state(0);
   /** Events a second, as drawn. */
   rate = $state(0);
   /** Events a second asked of the server for this reader; 0, as they come. */
@@ -96,17 +94,19 @@ export class Reading {
   readonly #drawing: Drawing;
   readonly #line: Line;
   readonly #rate = new Rate();
+  readonly #commands = new Commands();
   readonly #silence: Silence;
   readonly #watch: Watch;
   #generation = 0; // tells what belongs to a session that has been left
   #leaving = new AbortController(); // ends what is asked only for the session on the page
   #goal: Goal | undefined;
+  #exhausted = false; // the server has nothing after the last event drawn
   #closing: { readonly at: number; readonly outcome: Outcome } | undefined;
   #dragging: ReturnType<typeof setTimeout> | undefined;
   #retryAt = 0;
   #ticker: ReturnType<typeof setInterval> | undefined;
   #hiding: ReturnType<typeof setTimeout> | undefined;
-  #away = false; // the line was let go because nobody looks
+  #away = false; // nobody has looked for long: no line is wanted
   #visible = true;
 
   constructor(options: ReadingOptions) {
@@ -119,7 +119,7 @@ export class Reading {
       cursor: () => this.cursor,
       onEvent: (event) => this.#receive(event),
       onStatus: (status) => this.#onStatus(status),
-      onEnd: (end) => void this.#onEnd(end),
+      onEnd: (end) => this.#onEnd(end),
     });
     this.#silence = new Silence({
       ready: (signal) => client.ready({ signal }),
@@ -131,6 +131,7 @@ export class Reading {
     this.#watch = new Watch({
       ask: (signal) => client.state(this.id, { signal }),
       tell: (session) => this.#learn(session),
+      onFailure: (error, final) => this.#miss(error, final),
     });
   }
 
@@ -142,6 +143,11 @@ export class Reading {
   /** Whether the end is drawn. */
   get ended(): boolean {
     return isOver(this.phase);
+  }
+
+  /** How many read along, as last heard; 0 once the session is over, because nobody is asked any more. */
+  get readers(): number {
+    return this.over ? 0 : (this.session?.readers ?? 0);
   }
 
   /** Why it ended, unless the outcome says it all. */
@@ -159,27 +165,15 @@ export class Reading {
   }
 
   /** Shows the session at the place that an address names. */
-  async open(place: Place): Promise<void> {
+  open({ id, at, paused, pace }: Place): void {
     this.leave();
-    const generation = this.#generation;
-    this.id = place.id;
-    this.pace = place.pace;
+    this.id = id;
+    this.pace = pace;
+    this.#watch.start(0);
     this.#enter('connecting');
-    const described = this.#describe();
-    described.catch(() => {}); // what matters of it, the events say too
-    let at = place.at;
-    if (at === undefined) {
-      try {
-        at = await described;
-      } catch (error) {
-        if (generation === this.#generation) this.refuse(error);
-        return;
-      }
-      if (generation !== this.#generation || this.place.paused) return;
-    }
-    if (at > 0) this.#aim({ at, then: place.paused ? 'pause' : 'go on', say: 'Paused at' });
-    else if (place.paused) return this.#halt('Paused at');
-    this.#listen();
+    const then = paused ? 'pause' : 'go on';
+    if (at === undefined) this.#aim({ at: 'head', then, say: 'Paused at' });
+    else this.#readTo(at, then);
   }
 
   /** A session has been asked for. */
@@ -210,6 +204,7 @@ export class Reading {
   pause(): void {
     if (!this.active || this.phase === 'paused') return;
     this.#halt('Paused at');
+    this.#options.address.flush();
   }
 
   /** Goes on after the last event drawn. */
@@ -251,6 +246,7 @@ export class Reading {
     if (generation !== this.#generation) return;
     if (!this.active || this.phase === 'paused' || this.head <= this.#line.received + 1) return;
     this.#halt('');
+    this.#options.address.flush();
     this.announcement = `Stopped for all readers; you are at event ${this.cursor} of ${this.head}, and Continue reads the rest`;
   }
 
@@ -285,9 +281,10 @@ export class Reading {
     clearTimeout(this.#hiding);
     this.#visible = visible;
     if (visible) {
-      if (this.#away && this.active && this.phase !== 'paused') this.#listen();
-      else this.#line.wake();
+      const away = this.#away;
       this.#away = false;
+      if (away && this.active && this.phase !== 'paused' && this.#goal?.at !== 'head') this.#listen();
+      else this.#line.wake();
       this.#attend(0);
       return;
     }
@@ -298,10 +295,11 @@ export class Reading {
 
   /** Lets go of the line until the page is shown again. */
   rest(): void {
+    this.#away = true; // for a session that is only being made, too
+    this.#attend();
     if (!this.active || this.phase === 'paused') return;
     this.#hangUp();
     this.#enter('connecting');
-    this.#away = true;
     this.#saveNow();
   }
 
@@ -321,10 +319,9 @@ export class Reading {
     this.#drawing.clear();
     this.#aim(undefined);
     this.#closing = undefined;
-    this.#away = false;
     this.#enter('idle');
     this.id = this.unit = this.model = this.sourceType = '';
-    this.head = this.readers = this.pace = 0;
+    this.head = this.pace = 0;
     this.stepping = this.stopped = this.over = false;
     this.cut = this.end = this.session = this.trouble = undefined;
     this.breaks = [];
@@ -349,17 +346,22 @@ export class Reading {
   }
 
   /**
-   * Gives a command that bears repeating, until it is through or refused; also after the
-   * page has left the session, since somebody wanted it. Returns whether it is through.
+   * Gives a command that bears repeating, until it is through or refused, or the session is over; also after
+   * the page has left the session, since somebody wanted it. Returns whether it is through.
    */
   async #command(name: string, call: (id: string) => Promise<void>): Promise<boolean> {
     const { id } = this;
-    const generation = this.#generation;
-    const isHere = (): boolean => generation === this.#generation && this.active;
+    const isHere = (): boolean => id === this.id && this.active;
     this.trouble = undefined;
-    const through = await give(name, () => call(id), (title, detail) => isHere() && this.tell(title, detail));
-    if (through !== undefined && isHere()) this.trouble = undefined;
-    return through !== undefined;
+    const through = await this.#commands.give({
+      name,
+      to: id,
+      call: () => call(id),
+      isMoot: () => id === this.id && this.over,
+      tell: (title, detail) => isHere() && this.tell(title, detail),
+    });
+    if ((through || this.over) && isHere()) this.trouble = undefined;
+    return through;
   }
 
   #go(target: number, say: Goal['say']): void {
@@ -385,10 +387,18 @@ export class Reading {
     else this.#listen();
   }
 
+  /** Reads up to an event, at full speed. */
+  #readTo(at: number, then: Goal['then']): void {
+    if (at > 0) this.#aim({ at, then, say: 'Paused at' });
+    else if (then === 'pause') return this.#halt('Paused at');
+    else this.#aim(undefined);
+    this.#listen();
+  }
+
   #aim(goal: Goal | undefined): void {
     this.#goal = goal;
     this.seeking = goal?.then === 'pause' && typeof goal.at === 'number' ? goal.at : undefined;
-    this.#line.history = goal === undefined ? 0 : goal.at === 'seam' ? Infinity : goal.at;
+    this.#line.history = goal === undefined ? 0 : typeof goal.at === 'string' ? Infinity : goal.at;
   }
 
   #halt(say: Goal['say']): void {
@@ -397,15 +407,15 @@ export class Reading {
     this.#enter('paused');
     this.cut = this.end = undefined;
     this.#drawing.sync();
-    this.#saveNow();
+    this.#save();
     this.announcement = say === '' ? '' : `${say} event ${this.cursor}`;
   }
 
-  /** Asks for what comes after the last event drawn. */
+  /** Asks for what comes after the last event drawn, unless nobody looks. */
   #listen(): void {
     this.#hangUp();
     this.cut = mended(this.cut);
-    this.#away = false;
+    if (this.#away) return;
     this.#line.listen(this.id, this.#goal === undefined ? this.pace : 0);
     this.#silence.heard(performance.now());
     this.#ticker = setInterval(() => this.#tick(), TICK);
@@ -414,6 +424,7 @@ export class Reading {
   /** Lets go of the line and of what is not drawn. */
   #hangUp(): void {
     this.#line.hangUp();
+    this.#exhausted = false;
     this.#rate.clear();
     this.rate = 0;
     this.#silence.clear();
@@ -431,7 +442,7 @@ export class Reading {
     }
     if (event.id > this.head) this.head = event.id;
     const at = this.#goal?.at;
-    if (at === 'seam' ? event.type === 'seam' : at !== undefined && event.id >= at) this.#arrive();
+    if (at === 'seam' ? event.type === 'seam' : typeof at === 'number' && event.id >= at) this.#arrive();
   }
 
   /** The goal is reached. */
@@ -451,7 +462,7 @@ export class Reading {
     for (const event of this.#drawing.add(events)) if (typeof at !== 'number' || event.id > at) this.announcement = newsOf(event);
     this.#copy();
     if (this.cursor > this.#line.history) this.#rate.add(events.length, performance.now());
-    if (this.#goal === undefined) this.#options.address.update(this.place);
+    this.#save();
     const { end } = this.#drawing.picture;
     if (end !== undefined) this.#finish(end.outcome, end);
     this.#options.onDraw?.();
@@ -483,12 +494,11 @@ export class Reading {
     this.#closing = { at: this.cursor, outcome };
     this.over = true;
     this.head = this.cursor;
-    this.readers = 0;
     this.end = end;
     this.trouble = undefined;
     this.heldBack = false;
     this.#enter(outcome);
-    this.#saveNow();
+    this.#save();
     this.announcement = `${NAMES[outcome]} at event ${this.cursor}${this.why && `: ${this.why}`}`;
     if (this.session?.timings?.ended === undefined) void this.#ask();
   }
@@ -517,44 +527,30 @@ export class Reading {
     }
   }
 
-  async #onEnd(end: End): Promise<void> {
+  #onEnd(end: End): void {
     if (end.type === 'error') return this.refuse(end.error);
     if (end.type !== 'nothing-more') return;
-    const generation = this.#generation;
-    const at = this.cursor;
-    const isHere = (): boolean => generation === this.#generation && this.#line.pace !== undefined && this.cursor === at;
-    try {
-      await this.#describe();
-    } catch (error) {
-      return isHere() ? this.refuse(error) : undefined;
-    }
+    this.#exhausted = true;
+    this.#settle();
+    this.#watch.stop();
+    this.#attend(0);
+  }
+
+  /** Where nothing more comes, the end of the session is here. */
+  #settle(): void {
     const { state } = this.session ?? {};
-    if (isHere() && state !== undefined && isOver(state)) this.#finish(state, undefined);
+    if (this.#exhausted && state !== undefined && isOver(state)) this.#finish(state, undefined);
   }
 
   /** Asks once more what the server says of the session: with its end come figures. */
   async #ask(): Promise<void> {
     const generation = this.#generation;
     try {
-      const session = await this.#options.client.state(this.id, { signal: this.#leaving.signal });
+      const session = await limited((signal) => this.#options.client.state(this.id, { signal }), this.#leaving.signal);
       if (generation === this.#generation) this.#learn(session);
     } catch {
       // Without the figures, then.
     }
-  }
-
-  /** Reads what the events do not say; returns the last id. */
-  async #describe(): Promise<number> {
-    const { id } = this;
-    const generation = this.#generation;
-    const session = await persist(() => this.#options.client.state(id), {
-      signal: this.#leaving.signal,
-      onFailure: () => {
-        if (this.phase === 'connecting' && !this.#line.begun) this.#enter('reconnecting');
-      },
-    });
-    if (generation === this.#generation) this.#learn(session);
-    return session.last_event_id;
   }
 
   #learn(session: Session): void {
@@ -564,11 +560,20 @@ export class Reading {
     this.sourceType = session.source.type;
     if (this.#closing === undefined) {
       this.head = Math.max(this.head, session.last_event_id ?? 0);
-      this.readers = session.readers ?? 0;
       this.over ||= isOver(session.state);
     }
     this.#attend();
     this.#options.onSession?.(session);
+    const goal = this.#goal;
+    if (goal?.at === 'head') this.#readTo(session.last_event_id, goal.then);
+    this.#settle();
+  }
+
+  /** The server does not say how far the session is. */
+  #miss(error: unknown, final: boolean): void {
+    const waiting = this.#exhausted || this.#goal?.at === 'head'; // else the line tells
+    if (final && (waiting || isGone(error))) return this.refuse(error);
+    if (this.phase === 'connecting' && !this.#line.begun) this.#enter('reconnecting');
   }
 
   #enter(phase: Phase): void {
@@ -576,16 +581,20 @@ export class Reading {
     this.#attend();
   }
 
-  /** Asks for head and readers while somebody looks at what can change. */
+  /** Asks for head and readers while somebody looks at what can change; for what has to be known, in the background too. */
   #attend(delay?: number): void {
-    if (this.#visible && this.active && !this.over) this.#watch.start(delay);
+    const wanted = this.#visible || this.session === undefined || this.#exhausted;
+    if (wanted && !this.#away && this.active && (!this.over || this.#exhausted)) this.#watch.start(delay);
     else this.#watch.stop();
   }
 
-  /** Moves the address, unless it names a place that is not reached yet. */
+  /** Moves the address soon, unless it names a place that is not reached yet: browsers refuse a drag's worth at once. */
+  #save(): void {
+    if (this.id !== '' && this.#goal === undefined) this.#options.address.update(this.place);
+  }
+
   #saveNow(): void {
-    if (this.id === '' || this.#goal !== undefined) return;
-    this.#options.address.update(this.place);
+    this.#save();
     this.#options.address.flush();
   }
 
@@ -595,4 +604,8 @@ export class Reading {
     this.wait = this.phase === 'reconnecting' ? Math.max(0, Math.ceil((this.#retryAt - time) / 1000)) : 0;
     if (this.phase === 'live' && !this.heldBack && this.#visible) this.#silence.check(time);
   }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof ProblemError && (error.status === 404 || error.status === 410);
 }

@@ -1,13 +1,18 @@
 /** Asks what the events do not say: how far a session is, and how many read along. */
 
-import type { Session } from '../client/index.ts';
+import { persist, type Session } from '../client/index.ts';
 
 /** Time between two questions, in milliseconds. */
 export const INTERVAL = 2500;
 
+/** How long an answer may take, in milliseconds; then the question is given up, as if the server were away. */
+export const LIMIT = 10_000;
+
 export interface WatchOptions {
   readonly ask: (signal: AbortSignal) => Promise<Session>;
   readonly tell: (session: Session) => void;
+  /** Called with each failure: one that may pass is asked again soon, one that is final in its time. */
+  readonly onFailure: (error: unknown, final: boolean) => void;
 }
 
 /** A Watch asks in turn: the time to the next question begins with the answer to the last. */
@@ -39,16 +44,30 @@ export class Watch {
 
   async #ask(): Promise<void> {
     this.#timer = undefined;
+    const { ask, tell, onFailure } = this.#options;
     const asking = (this.#asking = new AbortController());
-    let session: Session | undefined;
+    const { signal } = asking;
+    let told: () => void;
     try {
-      session = await this.#options.ask(asking.signal);
-    } catch {
-      // The line tells what becomes of the server and the session; the next question may fare better.
+      const session = await persist(() => limited(ask, signal), { signal, onFailure: (error) => onFailure(error, false) });
+      told = () => tell(session);
+    } catch (error) {
+      told = () => onFailure(error, true);
     }
     if (this.#asking !== asking) return;
     this.#asking = undefined;
     this.start(); // before it is told, because that may stop it
-    if (session !== undefined) this.#options.tell(session);
+    told();
+  }
+}
+
+/** Calls with a signal that fires with the other, or when the answer takes too long. */
+export async function limited<T>(call: (signal: AbortSignal) => Promise<T>, other: AbortSignal): Promise<T> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(new TypeError('no answer in time')), LIMIT); // as a fetch that fails
+  try {
+    return await call(AbortSignal.any([other, late.signal]));
+  } finally {
+    clearTimeout(timer);
   }
 }
