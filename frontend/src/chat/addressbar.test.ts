@@ -27,13 +27,15 @@ test('updates are gathered', () => {
   expect(calls).toEqual(['replace /s/s1?at=5']);
 });
 
-test('an update that waits is taken back by drop and by push', () => {
+test('an update that waits is taken back by drop, and made before a push', () => {
   const bar = new AddressBar();
   bar.update(place(1));
   bar.drop();
+  vi.advanceTimersByTime(1000);
+  expect(calls).toEqual([]);
   bar.update(place(2));
   bar.push(place(3));
   vi.advanceTimersByTime(1000);
-  expect(calls).toEqual(['push /s/s1?at=3']);
+  expect(calls).toEqual(['replace /s/s1?at=2', 'push /s/s1?at=3']);
   expect(vi.getTimerCount()).toBe(0);
 });

@@ -13,9 +13,9 @@ export class AddressBar {
     return parsePlace(location.pathname, location.search);
   }
 
-  /** Makes the place a new entry of the history. */
+  /** Makes the place a new entry of the history; the present one is brought up to date before. */
   push(place: Place): void {
-    this.drop();
+    this.flush();
     history.pushState(null, '', formatPlace(place));
   }
 
