@@ -193,7 +193,8 @@ export class Reading {
     this.#learn(session);
     if (from === 'seam') this.#aim({ at: 'seam', then: this.stepping ? 'pause' : 'go on', say: 'Paused at' });
     const paused = this.stepping && from === 'start';
-    this.#options.address.push({ ...this.place, paused });
+    // What is before the seam is no news: read anew, it comes at once too.
+    this.#options.address.push({ ...this.place, at: from === 'seam' ? undefined : 0, paused });
     if (paused) return this.#halt('Paused at');
     this.announcement = 'Started';
     this.#enter('connecting');
