@@ -53,7 +53,7 @@ describe('Scrubber', () => {
 
 describe('Composer', () => {
   const composer = (speed: Speed): string =>
-    render(Composer, { props: { models: ['aimock/gpt-4o', 'demo'], prompt: '', speed, onsend: () => {}, onspeed: () => {} } }).body;
+    render(Composer, { props: { models: ['aimock/gpt-4o', 'demo'], prompt: '', speed, onsend: () => true, onspeed: () => {} } }).body;
   const selected = (body: string): string[] => [...body.matchAll(/<option[^>]* value="([^"]*)"[^>]* selected/g)].map((match) => match[1]!);
 
   test('the model that costs nothing is selected', () => {

@@ -3,12 +3,13 @@
 import { newKey, persist, type Session, type SourceGiven } from '../client/index.ts';
 import type { Place } from './address.ts';
 import { give } from './command.ts';
+import { isOver } from './phase.ts';
 import { DEMO, modelOf, repeat, request, type Question, type Speed } from './question.ts';
 import { Reading, type ReadingOptions } from './reading.svelte.ts';
-import { askedOf, before, messagesOf, previousOf, promptOf, readTurns, sourceOf, type Turn } from './turn.ts';
+import { askedOf, before, messagesOf, previousOf, promptOf, readTurns, shortOf, sourceOf, type Patience, type Turn } from './turn.ts';
 import { explain, headline } from './trouble.ts';
 
-export type ConversationOptions = Omit<ReadingOptions, 'onSession'>;
+export type ConversationOptions = Omit<ReadingOptions, 'onSession'> & { readonly address: { read(): Place | undefined } };
 
 /**
  * Each turn is a session, whose metadata names the session of the turn before. The last turn is read; those before it
@@ -50,35 +51,46 @@ export class Conversation {
     return ended && (sourceType === 'generate' || sourceType === 'upstream');
   }
 
-  /** Whether there is a question that again asks. */
+  /** Whether there is something that again does. */
   get repeatable(): boolean {
-    return this.reading.phase === 'refused' ? this.#asked() !== undefined : this.canRegenerate;
+    const { phase, id, trouble } = this.reading;
+    if (phase !== 'refused') return this.canRegenerate;
+    return id === '' || trouble?.detail !== ''; // of a session that is no more there is no more to say
   }
 
   /** Shows the session at the place that an address names, and the turns before it. */
-  async open(place: Place): Promise<void> {
+  open(place: Place): void {
     this.leave();
-    await this.reading.open(place);
+    this.reading.open(place);
   }
 
-  /** Asks, as a new session after the one on the page, which goes on by itself. */
-  async send(question: Question): Promise<void> {
-    if (question.prompt.trim() === '') return;
+  /**
+   * Asks, as a new session after the one on the page, which goes on by itself. False if the question is not taken: it is
+   * blank, or the one before it is not a session yet, which this one has to name.
+   */
+  send(question: Question): boolean {
+    if (question.prompt.trim() === '') return false;
+    if (this.reading.phase === 'sending') {
+      this.reading.tell('This question is not sent', 'the one before it is still on its way');
+      return false;
+    }
     this.#options.address.flush();
     const turn = this.#turn();
     if (turn !== undefined) {
       this.turns = [...this.turns, turn];
       if (this.#question === undefined) this.#loading ??= this.#late(turn.id);
     }
-    await this.#ask(question);
+    void this.#ask(question);
+    return true;
   }
 
-  /** Does what can be done after a failure: asks the question again. False if there is none that can be. */
+  /** Does what can be done after a failure: opens again what was refused, or asks again. False if there is nothing that can be done. */
   again(): boolean {
     if (!this.repeatable) return false;
-    const question = this.#asked();
-    if (this.reading.phase !== 'refused') void this.regenerate();
-    else if (question !== undefined) void this.#ask(question);
+    const { phase, id } = this.reading;
+    if (phase !== 'refused') void this.regenerate();
+    else if (id !== '') this.#reopen();
+    else if (this.#question !== undefined) void this.#ask({ ...this.#question, speed: this.#speed });
     return true;
   }
 
@@ -88,8 +100,9 @@ export class Conversation {
     const { id, session } = this.reading;
     if (session === undefined) return;
     await this.#replace('Regenerate', 'start', async (key, signal) => {
-      this.#source ??= await this.#options.client.source(id, { signal });
-      return this.#options.client.create(repeat(this.#source, session), { key, signal });
+      const source = this.#source ?? (await this.#options.client.source(id, { signal }));
+      this.#given(id, source);
+      return this.#options.client.create(repeat(source, session), { key, signal });
     });
   }
 
@@ -118,24 +131,20 @@ export class Conversation {
     const { client } = this.#options;
     const signal = this.#renew();
     this.reading.sending(question.model, question.unit);
+    this.reading.setSpeed(question.speed);
     this.prompt = question.prompt;
     this.busy = false;
     this.#question = question;
     this.#source = undefined;
     try {
-      if (question.model !== DEMO) await this.#loading; // what was said before is part of the question
-      if (generation !== this.#generation) return;
+      if (question.model !== DEMO && !(await this.#complete(signal))) return;
+      signal.throwIfAborted();
       const body = request(question, messagesOf(this.turns), this.#previous());
       const key = newKey();
-      const session = await persist(() => client.create(body, { key, signal }), {
-        signal,
-        onFailure: (error) => {
-          if (generation === this.#generation) this.reading.tell(headline(error), `${explain(error)}; trying again`);
-        },
-      });
-      if (generation !== this.#generation) return;
+      const session = await persist(() => client.create(body, { key, signal }), this.#patience(signal));
+      signal.throwIfAborted();
       this.#source = body.source;
-      this.reading.begin(session, question.speed);
+      this.reading.begin(session, this.#speed);
     } catch (error) {
       if (generation === this.#generation) this.reading.refuse(error);
     }
@@ -147,7 +156,6 @@ export class Conversation {
     const generation = ++this.#generation;
     const signal = this.#renew();
     const { reading } = this;
-    const speed: Speed = reading.stepping ? 'step' : reading.pace;
     const key = newKey();
     this.busy = true;
     const isHere = (): boolean => generation === this.#generation;
@@ -156,7 +164,51 @@ export class Conversation {
     this.busy = false;
     if (made === undefined) return;
     this.#options.address.flush();
-    reading.begin(made.value, speed, from);
+    reading.begin(made.value, this.#speed, from);
+  }
+
+  /** Opens the session again that was refused, at the place that the address names. */
+  #reopen(): void {
+    const { reading } = this;
+    const { address } = this.#options;
+    address.flush();
+    const { stepping, place } = reading;
+    const { at, paused } = address.read() ?? place;
+    reading.open({ ...place, at, paused: paused || stepping });
+    reading.stepping = stepping;
+  }
+
+  /** The reader's speed, as it is now. */
+  get #speed(): Speed {
+    return this.reading.stepping ? 'step' : this.reading.pace;
+  }
+
+  /** What a question waits for is tried until it is there, and the page says so. */
+  #patience(signal: AbortSignal): Patience {
+    return {
+      signal,
+      onFailure: (error) => {
+        if (this.reading.phase === 'sending') this.reading.tell(headline(error), `${explain(error)}; trying again`);
+      },
+    };
+  }
+
+  /** What was said before is part of a question to a model: waits until it is known, as a whole. False if it cannot be had. */
+  async #complete(signal: AbortSignal): Promise<boolean> {
+    const { client } = this.#options;
+    await this.#loading;
+    for (const { id } of shortOf(this.turns)) {
+      signal.throwIfAborted();
+      try {
+        this.#given(id, await persist(() => client.source(id, { signal }), this.#patience(signal)));
+      } catch (error) {
+        signal.throwIfAborted();
+        this.reading.refuse(error);
+        this.reading.tell('What was asked before cannot be read', explain(error));
+        return false;
+      }
+    }
+    return true;
   }
 
   /** Takes back what is being asked for. */
@@ -166,20 +218,14 @@ export class Conversation {
     return this.#asking.signal;
   }
 
-  /** The question of the turn that is read, undefined if it is not known. */
-  #asked(): Question | undefined {
-    if (this.#question !== undefined) return this.#question;
-    const { model, session, stepping, pace } = this.reading;
-    if (session === undefined || model === '' || this.prompt === '') return undefined;
-    return { prompt: this.prompt, model, unit: session.unit, speed: stepping ? 'step' : pace };
-  }
-
   /** The turn that is read, as one of those before it; undefined if there is none. */
   #turn(): Turn | undefined {
-    const { id, model, phase, ended, cursor, text, trouble } = this.reading;
+    const { id, model, phase, cursor, text, trouble } = this.reading;
     if (id === '') return undefined;
-    const outcome = ended ? (phase as Turn['outcome']) : phase === 'refused' ? 'gone' : 'left';
-    return { id, prompt: this.prompt, model, text, outcome, events: cursor, why: outcome === 'gone' ? (trouble?.title ?? '') : '', asked: askedOf(this.#source) };
+    const outcome = isOver(phase) ? phase : phase === 'refused' ? 'gone' : 'left';
+    const why = outcome === 'gone' ? (trouble?.title ?? '') : '';
+    const short = this.#question === undefined && this.#source === undefined;
+    return { id, prompt: this.prompt, short, model, text, outcome, events: cursor, why, asked: askedOf(this.#source) };
   }
 
   /** The session of the turn before the one that is read. */
@@ -196,9 +242,9 @@ export class Conversation {
 
   /** Reads what a question has to be asked with, of a session that was left before it was known. */
   async #late(id: string): Promise<void> {
-    const { signal } = this.#leaving;
+    const patience = this.#patience(this.#leaving.signal);
     try {
-      await this.#load(await persist(() => this.#options.client.state(id, { signal }), { signal }));
+      await this.#load(await persist(() => this.#options.client.state(id, patience), patience));
     } catch {
       // Left, or gone: then there is nothing to ask with.
     }
@@ -207,29 +253,29 @@ export class Conversation {
   /** Rejects when the conversation is left. */
   async #load(session: Session): Promise<void> {
     const { client } = this.#options;
-    const { signal } = this.#leaving;
+    const patience = this.#patience(this.#leaving.signal);
     const previous = previousOf(session);
-    const chain = readTurns(client, previous, signal, (turns) => {
+    const chain = readTurns(client, previous, patience, (turns) => {
       this.turns = [...turns, ...this.turns];
     });
-    const source = sourceOf(client, session.id, signal).then((source) => {
-      if (source !== undefined) this.#given(session, source);
+    const source = sourceOf(client, session.id, patience).then((source) => {
+      if (source !== undefined) this.#given(session.id, source);
+      if (previous === '') this.turns = [...before(source, modelOf(session)), ...this.turns];
     });
     const [earlier] = await Promise.all([chain, source]);
-    signal.throwIfAborted();
+    patience.signal.throwIfAborted();
     this.earlier = earlier;
   }
 
   /** What a session was given is known; it may be one before the present one meanwhile. */
-  #given(session: Session, source: SourceGiven): void {
+  #given(id: string, source: SourceGiven): void {
     const prompt = promptOf(source);
     const asked = askedOf(source);
-    if (this.reading.id === session.id) {
+    if (this.reading.id === id) {
       this.#source = source;
       this.prompt = prompt ?? this.prompt;
     } else {
-      this.turns = this.turns.map((turn) => (turn.id === session.id ? { ...turn, prompt: prompt ?? turn.prompt, asked } : turn));
+      this.turns = this.turns.map((turn) => (turn.id === id ? { ...turn, prompt: prompt ?? turn.prompt, short: false, asked } : turn));
     }
-    if (previousOf(session) === '') this.turns = [...before(source, modelOf(session)), ...this.turns];
   }
 }

@@ -68,7 +68,7 @@ describe('send', () => {
 
   test('a question of blanks is none', async () => {
     const h = world({});
-    void h.talk.send({ ...question, prompt: ' \n' });
+    expect(h.talk.send({ ...question, prompt: ' \n' })).toBe(false);
     await tick(100);
     expect(h.reading.phase).toBe('idle');
     expect(h.calls).toEqual([]);
@@ -104,15 +104,39 @@ describe('send', () => {
     expect(h.calls.some((call) => call.url.endsWith('/stop'))).toBe(false);
   });
 
-  test('twice before the first is there: the first is not asked for any more', async () => {
-    const h = harness([(l) => l.write(wireRange(1, 9))], {}, () => problem(503, 'unavailable', 'not now'));
-    void h.talk.send({ ...question, prompt: 'one' });
+  test('twice before the first is there: the second is not taken, and the page says why', async () => {
+    let away = true;
+    const h = harness([(l) => l.write(wireRange(1, 9))], {}, undefined, (url) => (away && url === '/v1/sessions' ? problem(503, 'unavailable', 'not now') : undefined));
+    expect(h.talk.send({ ...question, prompt: 'one' })).toBe(true);
     await tick(100);
-    void h.talk.send({ ...question, prompt: 'two' });
+    expect(h.talk.send({ ...question, prompt: 'two' })).toBe(false);
+    expect(h.reading).toMatchObject({ phase: 'sending', trouble: { title: 'This question is not sent', detail: 'the one before it is still on its way' } });
+    away = false;
     await tick(10_000);
-    expect(h.talk).toMatchObject({ prompt: 'two', turns: [] });
-    expect(creates(h).filter((body) => (body['metadata'] as { prompt: string }).prompt === 'one')).toHaveLength(1);
+    expect(h.talk).toMatchObject({ prompt: 'one', turns: [] });
+    expect(h.reading).toMatchObject({ phase: 'live', trouble: undefined });
+    expect(h.talk.send({ ...question, prompt: 'two' })).toBe(true);
+    await tick(100);
+    expect(h.talk).toMatchObject({ prompt: 'two', turns: [{ prompt: 'one' }] });
+    expect(creates(h).map((body) => (body['metadata'] as { prompt: string }).prompt)).toEqual(['one', 'one', 'two']);
   });
+
+  for (const [speed, want] of [
+    [30, { phase: 'live', pace: 30, stepping: false }],
+    ['step', { phase: 'paused', pace: 0, stepping: true }],
+  ] as const) {
+    test(`the speed is what it is when the session begins: ${speed}`, async () => {
+      let answer: ((response: Response) => void) | undefined;
+      const h = harness([(l) => l.write(wire(1))], {}, undefined, (url) => (url === '/v1/sessions' ? new Promise<Response>((resolve) => (answer = resolve)) : undefined));
+      h.talk.send({ ...question, speed: 120 });
+      await tick(10);
+      expect(h.reading).toMatchObject({ phase: 'sending', pace: 120 });
+      h.reading.setSpeed(speed);
+      answer!(stateOf('s1', { state: 'running' }));
+      await tick(100);
+      expect(h.reading).toMatchObject({ id: 's1', ...want });
+    });
+  }
 
   test('refused: again asks the same, after the same turns', async () => {
     let refused = false;
@@ -159,6 +183,116 @@ describe('send', () => {
     await tick(10);
     moves.push(h.url());
     expect(moves).toEqual(['/s/n1?at=5', '/s/n2?at=0']);
+  });
+});
+
+describe('what was asked before', () => {
+  const long = 'x'.repeat(2000);
+  const cut = long.slice(0, 512);
+  const asked = upstream(said('user', 'earlier'), said('assistant', 'said'), said('user', long));
+  const contents = (h: Harness): unknown => (creates(h)[0]!['source'] as { messages: MessageGiven[] }).messages.map((message) => message.content);
+
+  /** A server that fails on a source as long as it is told to. */
+  function failing(failure: () => Response): Harness & { mend(): void } {
+    let broken = true;
+    const c: Stored = { source: asked, prompt: cut };
+    const h = harness([(l) => l.write(wireRange(1, 9) + wireDone(10))], {}, undefined, (url) => {
+      if (url === '/v1/sessions') return stateOf('n1', { state: 'running', source: asked });
+      if (url.endsWith('/source')) return broken ? failure() : new Response(JSON.stringify(asked));
+      return stateOf('c', c);
+    });
+    return Object.assign(h, { mend: () => void (broken = false) });
+  }
+
+  test('its beginning is shown until it is there, and is sent to nobody', async () => {
+    const h = failing(() => {
+      throw new TypeError('connection refused');
+    });
+    open(h, 'c');
+    await tick(1000);
+    expect(h.talk.prompt).toBe(cut);
+    h.talk.send({ ...question, model: 'p/m', prompt: 'two' });
+    await tick(10_000);
+    expect(h.reading).toMatchObject({ phase: 'sending', trouble: { title: 'The server cannot be reached', detail: 'it does not answer; trying again' } });
+    expect(creates(h)).toEqual([]);
+    h.mend();
+    await tick(5000);
+    expect(contents(h)).toEqual(['earlier', 'said', long, text(2, 9), 'two']);
+    expect(h.talk.turns.at(-1)).toMatchObject({ prompt: long });
+  });
+
+  test('that cannot be had: the page says so, and Try again asks for it once more', async () => {
+    const h = failing(() => problem(500, 'internal_error', 'oops'));
+    open(h, 'c');
+    await tick(1000);
+    h.talk.send({ ...question, model: 'p/m', prompt: 'two' });
+    await tick(1000);
+    expect(h.reading).toMatchObject({ phase: 'refused', trouble: { title: 'What was asked before cannot be read', detail: 'oops' } });
+    expect(h.talk).toMatchObject({ prompt: 'two', repeatable: true });
+    expect(creates(h)).toEqual([]);
+    h.mend();
+    h.talk.again();
+    await tick(1000);
+    expect(contents(h)).toEqual(['earlier', 'said', long, text(2, 9), 'two']);
+  });
+
+  test('of a session that was gone when it was opened there is nothing to ask with', async () => {
+    const h = world({}, () => problem(410, 'session_expired', 'gone'), (l) => l.write(wireRange(1, 3)));
+    open(h, 's1');
+    await tick(100);
+    h.talk.send({ ...question, model: 'p/m', prompt: 'two' });
+    await tick(100);
+    expect(contents(h)).toEqual(['two']);
+  });
+
+  test('a failure that passes makes no turn gone', async () => {
+    let failures = 2;
+    const a: Stored = { text: 'first', source: generate('one') };
+    const h = world({
+      a: {
+        ...a,
+        instead: () => {
+          if (failures-- > 0) throw new TypeError('connection refused');
+          return stateOf('a', a);
+        },
+      },
+      c: { previous: 'a' },
+    });
+    open(h, 'c');
+    await tick(5000);
+    expect(h.talk.turns).toMatchObject([{ id: 'a', prompt: 'one', text: 'first', outcome: 'done' }]);
+  });
+});
+
+describe('again', () => {
+  test('after a reading that was refused: the same session at the same place', async () => {
+    for (const [speed, want] of [
+      [30, { phase: 'live', pace: 30, stepping: false, cursor: 9 }],
+      ['step', { phase: 'paused', pace: 0, stepping: true, cursor: 5 }],
+    ] as const) {
+      const h = world({}, (l) => l.write(wireRange(1, 5)), () => problem(416, 'cursor_ahead', 'less than that'), (l) => l.write(wireRange(l.after + 1, 9)));
+      h.talk.send({ ...question, prompt: 'one', speed: 0 });
+      await tick(1000);
+      h.lines[0]!.reset();
+      await tick(2000);
+      expect(h.reading).toMatchObject({ phase: 'refused', id: 'n1', cursor: 5 });
+      h.reading.setSpeed(speed);
+      expect(h.talk.repeatable).toBe(true);
+      expect(h.talk.again()).toBe(true);
+      await tick(1000);
+      expect(h.reading).toMatchObject({ id: 'n1', trouble: undefined, ...want });
+      expect(h.talk.prompt).toBe('one');
+      expect(creates(h)).toHaveLength(1);
+      expect(h.entries()).toBe(1);
+    }
+  });
+
+  test('not of a session that is no more', async () => {
+    const h = world({}, () => problem(410, 'session_expired', 'gone'));
+    open(h, 's1');
+    await tick(100);
+    expect(h.reading.phase).toBe('refused');
+    expect(h.talk.again()).toBe(false);
   });
 });
 
@@ -378,6 +512,16 @@ describe('regenerate', () => {
     expect(creates(h)[0]!['source']).toEqual(source);
   });
 
+  test('at the speed that is chosen meanwhile', async () => {
+    const h = world({ c: { source: generate('one') } });
+    open(h, 'c');
+    await tick(1000);
+    void h.talk.regenerate();
+    h.reading.setSpeed(30);
+    await tick(1000);
+    expect(h.reading).toMatchObject({ id: 'n1', pace: 30 });
+  });
+
   test('of what was sent on this page', async () => {
     const h = world({});
     void h.talk.send({ ...question, prompt: 'one' });
@@ -448,6 +592,19 @@ describe('goOn', () => {
     expect(h.talk.turns.map((turn) => turn.id)).toEqual(['a']);
     expect(h.entries()).toBe(1);
     expect(h.url()).toBe('/s/n1?at=13&pace=30');
+  });
+
+  test('until the seam is there, the address names no event: a reload does not replay what there was', async () => {
+    const h = world({ c: { source } }, (l) => l.write(broken(10)), (l) => l.write(wireRange(1, 7)));
+    open(h, 'c');
+    await tick(1000);
+    h.reading.setPace(30);
+    void h.talk.goOn();
+    await tick(1000);
+    expect(h.url()).toBe('/s/n1?pace=30');
+    h.lines[1]!.write(seam(8));
+    await tick(100);
+    expect(h.url()).toBe('/s/n1?at=8&pace=30');
   });
 
   test('as long as the server is away it is asked for again, by the same key', async () => {

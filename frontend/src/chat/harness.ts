@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, vi } from 'vitest';
 import { Client } from '../client/index.ts';
 import { script, type Line } from '../client/testing.ts';
-import { formatPlace } from './address.ts';
+import { formatPlace, parsePlace } from './address.ts';
 import type { Piece, Sink } from './answer.ts';
 import { Conversation } from './conversation.svelte.ts';
 import type { Question } from './question.ts';
@@ -99,6 +99,7 @@ export function harness(answers: ((line: Line) => Response | void)[], state: Rec
     answer,
     reasoning,
     address: {
+      read: () => parsePlace(...(url.split('?') as [string, string])),
       push: (place) => {
         url = formatPlace(place);
         entries++;

@@ -1,6 +1,7 @@
 /** The turns of a conversation that came before the one that is read. */
 
-import { ProblemError, type Client, type MessageGiven, type Outcome, type Session, type SourceGiven } from '../client/index.ts';
+import { persist, ProblemError, type Client, type MessageGiven, type Outcome, type PersistOptions, type Session, type SourceGiven } from '../client/index.ts';
+import { isOver } from './phase.ts';
 import { modelOf } from './question.ts';
 import { headline } from './trouble.ts';
 
@@ -11,6 +12,8 @@ export interface Turn {
   /** The session, '' if the turn is known by its messages alone. */
   readonly id: string;
   readonly prompt: string;
+  /** Whether the prompt may be no more than its beginning: what it was given with is not known. */
+  readonly short?: boolean;
   /** The model whose answer it is; '' if it is none's, or not known. */
   readonly model: string;
   /** The answer, as far as this page has it. */
@@ -81,37 +84,47 @@ function plain(content: unknown): string {
   return content.map((part: unknown) => (typeof part === 'object' && part !== null && 'text' in part && typeof part.text === 'string' ? part.text : '')).join('');
 }
 
+/** The turns that a model cannot be asked after, as long as only the beginning of their prompts is known. */
+export function shortOf(turns: readonly Turn[]): readonly Turn[] {
+  const whole = turns.findLastIndex((turn) => turn.asked !== undefined); // all that was said before is in it
+  return turns.slice(whole + 1).filter(({ short, prompt, text }) => short && prompt + text !== '');
+}
+
+/** How what passes is borne, and what ends that. */
+export type Patience = PersistOptions & { readonly signal: AbortSignal };
+
 /** What the server was given for a session; undefined if it does not say. Rejects only when the signal fires. */
-export async function sourceOf(client: Client, id: string, signal: AbortSignal): Promise<SourceGiven | undefined> {
-  const source = await client.source(id, { signal }).catch(() => undefined);
-  signal.throwIfAborted();
+export async function sourceOf(client: Client, id: string, patience: Patience): Promise<SourceGiven | undefined> {
+  const source = await persist(() => client.source(id, patience), patience).catch(() => undefined);
+  patience.signal.throwIfAborted();
   return source;
 }
 
 /**
- * Reads the turns before a session, the newest first, and tells each as it comes. A turn that the server does not give
+ * Reads the turns before a session, the newest first, and tells each as it comes. A turn that the server refuses to give
  * is told and ends the chain. Returns the session of the first turn that was not read because there are too many, or ''.
  * Rejects only when the signal fires.
  */
-export async function readTurns(client: Client, first: string, signal: AbortSignal, tell: (turns: readonly Turn[]) => void): Promise<string> {
+export async function readTurns(client: Client, first: string, patience: Patience, tell: (turns: readonly Turn[]) => void): Promise<string> {
+  const { signal } = patience;
   const seen = new Set<string>();
   let id = first;
   while (id !== '' && !seen.has(id)) {
     if (seen.size === MAX_TURNS) return id;
     seen.add(id);
-    const source = sourceOf(client, id, signal);
+    const source = sourceOf(client, id, patience);
     source.catch(() => {}); // the signal's reason, which is thrown below
     try {
-      const [session, text] = await Promise.all([client.state(id, { signal }), client.text(id, { signal })]);
+      const [session, text] = await persist(() => Promise.all([client.state(id, patience), client.text(id, patience)]), patience);
       const given = await source;
       signal.throwIfAborted();
-      const over = session.state !== 'running' && session.state !== 'paused';
       const turn: Turn = {
         id,
         prompt: (given && promptOf(given)) ?? session.metadata?.['prompt'] ?? '',
+        short: given === undefined,
         model: modelOf(session),
         text,
-        outcome: over ? (session.state as Outcome) : 'running',
+        outcome: isOver(session.state) ? session.state : 'running',
         events: session.last_event_id,
         why: '',
         asked: askedOf(given),
