@@ -212,6 +212,45 @@ describe('seek', () => {
     expect(at(3)).toEqual([' 3', 'hm', true, 0, [], []]);
     expect(at(4)).toEqual([' 3', 'hm', true, 0, [4], [2]]);
   });
+
+  test('what was kept before a seek and comes again is kept once', async () => {
+    const h = harness([(l) => l.write(wireRange(1, 9)), (l) => l.write(wireRange(6, 14)), () => {}], { last_event_id: 14 });
+    void h.talk.open({ ...place, at: 0 });
+    await tick(2000);
+    h.reading.seek(5);
+    h.reading.continue();
+    await tick(2000);
+    h.reading.seek(11);
+    expect(h.answer.text).toBe(text(2, 11));
+    expect(h.lines).toHaveLength(2);
+  });
+
+  test('moves the address soon, not at each of a drag’s places; a pause by the button does at once', async () => {
+    const h = await live();
+    h.reading.seek(20);
+    expect([h.url(), h.pending()]).toEqual(['/s/s1?at=20&paused=1', true]);
+    h.reading.seek(60);
+    expect([h.url(), h.pending()]).toEqual(['/s/s1?at=60&paused=1', true]);
+    h.reading.continue();
+    expect([h.url(), h.pending()]).toEqual(['/s/s1?at=60', false]);
+    h.reading.pause();
+    expect([h.url(), h.pending()]).toEqual(['/s/s1?at=60&paused=1', false]);
+  });
+
+  test('onto the end and off it, the address is no less paced', async () => {
+    const h = await done();
+    for (const id of [20, 60, 30, 60]) {
+      h.reading.seek(id);
+      expect(h.pending()).toBe(true);
+    }
+  });
+
+  test('a pause brings all of a long text’s attribute up to date', async () => {
+    const h = await live();
+    const sync = vi.spyOn(h.answer, 'sync');
+    h.reading.pause();
+    expect(sync).toHaveBeenCalledOnce();
+  });
 });
 
 describe('after the end', () => {
