@@ -6,6 +6,7 @@ import type { Sink } from './answer.ts';
 import { Commands } from './command.ts';
 import { after, isUnmade, mended, type Cut } from './cut.ts';
 import { Drawing } from './drawing.ts';
+import type { Goal } from './goal.ts';
 import { Line } from './line.ts';
 import type { Schedule } from './pacer.ts';
 import { isActive, isOver, type Phase } from './phase.ts';
@@ -27,15 +28,6 @@ export interface ReadingOptions {
   readonly onDraw?: () => void;
   /** Called with what the server says of the session that is read. */
   readonly onSession?: (session: Session) => void;
-}
-
-/** A place that is read up to at full speed, whatever the pace. */
-interface Goal {
-  /** An event, the first seam, or the last event that there is, which the server has not told of yet. */
-  readonly at: number | 'seam' | 'head';
-  readonly then: 'pause' | 'go on';
-  /** What is said when it is reached, if reading pauses there; '' if who asked for it knows. */
-  readonly say: '' | 'Paused at' | 'At';
 }
 
 /** How long a hidden page keeps its line, in milliseconds. */
@@ -532,15 +524,8 @@ export class Reading {
     if (end.type === 'error') return this.refuse(end.error);
     if (end.type !== 'nothing-more') return;
     this.#exhausted = true;
-    this.#settle();
-    this.#watch.stop();
+    this.#watch.stop(); // what it asked before does not tell
     this.#attend(0);
-  }
-
-  /** Where nothing more comes, the end of the session is here. */
-  #settle(): void {
-    const { state } = this.session ?? {};
-    if (this.#exhausted && state !== undefined && isOver(state)) this.#finish(state, undefined);
   }
 
   /** Asks once more what the server says of the session: with its end come figures. */
@@ -567,7 +552,7 @@ export class Reading {
     this.#options.onSession?.(session);
     const goal = this.#goal;
     if (goal?.at === 'head') this.#readTo(session.last_event_id, goal.then);
-    this.#settle();
+    if (this.#exhausted && isOver(session.state)) this.#finish(session.state, undefined);
   }
 
   /** The server does not say how far the session is. */

@@ -5,7 +5,10 @@ import type { Piece, Surface } from './answer.ts';
 /** How many events a block takes before a line that ends is its last, so that a frame lays out one block alone. */
 const BLOCK = 200;
 
-/** Tokens draws into an element that keeps white space. The text of the element is the text. */
+/**
+ * Tokens draws into an element that keeps white space. The text of the element is the text. An element for each event
+ * has its price: a whole session of 100,000 events, as after a reload, holds the page up for some seconds.
+ */
 export class Tokens implements Surface {
   readonly #element: HTMLElement;
   #drawn: { readonly id: number; readonly node: HTMLElement }[] = [];
