@@ -33,9 +33,7 @@ export interface ReadingOptions {
 /** How long a hidden page keeps its line, in milliseconds. */
 const HIDDEN_LIMIT = 30_000;
 
-/** Time between two requests of somebody who drags a scrubber, in milliseconds. */
-const DRAG = 150;
-
+const DRAG = 150; // milliseconds between two requests of somebody who drags a scrubber
 const TICK = 250; // milliseconds between updates of what moves with time
 
 export class Reading {
@@ -457,7 +455,10 @@ export class Reading {
     if (this.cursor > this.#line.history) this.#rate.add(events.length, performance.now());
     this.#save();
     const { end } = this.#drawing.picture;
-    if (end !== undefined) this.#finish(end.outcome, end);
+    if (end !== undefined) {
+      this.#finish(end.outcome, end);
+      this.#options.address.flush();
+    }
     this.#options.onDraw?.();
   }
 
