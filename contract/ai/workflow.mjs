@@ -69,18 +69,19 @@ test('lines that are reset at random bytes: it goes on exactly, by itself', opti
   for (let run = 0; run < 4; run++) {
     // Behind the head: where that is cut, fetch fails, and the transport with it.
     const cutter = await Cutter.start({ port: relay.port, cuts: 25, place: (random) => random(600, 2_500), salt: 160 + run })
+    t.after(() => cutter.close()) // or a failure above its end would keep the process
     const transport = over(cutter.url)
     const chat = chatOf(transport)
     await chat.sendMessage({ text: 'Tell me.' })
     isAnswered(chat, hard)
     const froms = transport.asked.slice(1).map((url) => Number(url.searchParams.get('startIndex')))
-    assert.equal(transport.asked.length, cutter.made + 1, `asked from ${froms}`) // not once in vain
+    // Not once in vain; a cut behind the last chunk is nobody's loss.
+    assert.ok([cutter.made, cutter.made + 1].includes(transport.asked.length), `${cutter.made} cuts, asked from ${froms}`)
     assert.deepEqual(froms, froms.toSorted((a, b) => a - b))
     for (const url of transport.asked.slice(1)) assert.equal(url.pathname, `/api/chat/${transport.run}/stream`)
     assert.equal(transport.chunks, await chunksOf(transport.run))
     made += cutter.made
     inEvent += cutter.inEvent
-    await cutter.close()
   }
   t.diagnostic(`${made} cuts, ${inEvent} of them inside an event`)
   assert.ok(made >= 24 && inEvent >= 10, `${made} cuts, ${inEvent} inside an event`)
