@@ -38,12 +38,12 @@ export interface MessageGiven {
   readonly [more: string]: unknown;
 }
 
-/** What the source of a session was given, whoever created it and however; to create with it asks the same again. */
+/**
+ * What the source of a session was given, whoever created it and however; to create with it asks the same again. A seed
+ * past 2^53 has lost digits; without it another text is made.
+ */
 export type SourceGiven =
-  | { readonly type: 'text'; readonly text: string }
-  /** A seed past 2^53 has lost digits; without it another text is made. */
-  | { readonly type: 'generate'; readonly prompt: string; readonly seed?: number; readonly length?: number }
-  | { readonly type: 'push' }
+  | Exclude<Source, { readonly type: 'upstream' }>
   | {
       readonly type: 'upstream';
       readonly model: string;

@@ -3,7 +3,17 @@
 import { vi } from 'vitest';
 import type { StreamEvent } from './event.ts';
 import { Follow, type End, type FollowOptions, type Request, type Status } from './follow.ts';
-import { wireDone, wireRange, type Answer } from './testing.ts';
+import { wireDone, wireRange, type Answer, type Line } from './testing.ts';
+
+/** The last event of the sessions that follow.moves and follow.within read. */
+export const LAST = 9;
+
+export const LONG = 200_000; // milliseconds: more than any wait or watchdog here
+
+/** An answer that stays open. */
+export const first: Answer = (line) => line.write(wireRange(1, 4));
+
+export const live = (lines: Line[]): Line[] => lines.filter((line) => !line.aborted);
 
 /** A Follow with all that it has told. */
 export interface Run {
