@@ -130,14 +130,7 @@ async function shift(context, viewport) {
   const id = await server.create({ source: { type: 'text', text: settled }, unit: 'token', rate: PACE });
   const tab = await openTab(context, `${server.url}/s/${id}`);
   await tab.page.setViewportSize(viewport);
-  await tab.page.evaluate(() => {
-    globalThis.shift = 0;
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.shift += entry.value;
-    }).observe({ type: 'layout-shift', buffered: true });
-  });
-  await tab.finished();
-  return tab.page.evaluate(() => globalThis.shift);
+  return tab.shift();
 }
 
 /** CPU time of the main thread to draw all of a text that has been read, in milliseconds. */

@@ -256,14 +256,7 @@ describe('the page', { skip: noBrowser(), timeout: 600_000 }, () => {
       async (open) => {
         const id = await server.create({ source: { type: 'text', text: settled }, unit: 'token', rate: 200 });
         const tab = await open(`/s/${id}`);
-        await tab.page.evaluate(() => {
-          globalThis.shift = 0;
-          new PerformanceObserver((list) => {
-            for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.shift += entry.value;
-          }).observe({ type: 'layout-shift', buffered: true });
-        });
-        await tab.finished();
-        const shift = await tab.page.evaluate(() => globalThis.shift);
+        const shift = await tab.shift();
         assert.ok(shift <= 0.02, `layout shift is ${shift}`);
       },
       { viewport },

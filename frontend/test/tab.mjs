@@ -180,6 +180,18 @@ export class Tab {
     return { at, seconds };
   }
 
+  /** Sums how far things jump from the opening of the page to the end of the answer, as CLS does. */
+  async shift() {
+    await this.page.evaluate(() => {
+      globalThis.shift = 0;
+      new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.shift += entry.value;
+      }).observe({ type: 'layout-shift', buffered: true });
+    });
+    await this.finished();
+    return this.page.evaluate(() => globalThis.shift);
+  }
+
   /** Waits for the end of the answer, or for one of other words. */
   async finished() {
     await this.done.waitFor({ timeout: 60_000 });
