@@ -59,19 +59,17 @@ func (c asker) create(model, prompt, fields string) string {
 // begun returns when a session has more than its first event.
 func (c asker) begun(path string) {
 	c.t.Helper()
-	for {
-		var state struct {
-			Last int `json:"last_event_id"`
-		}
-		_, body := c.do("GET", path, "")
-		if err := json.Unmarshal(body, &state); err != nil {
-			c.t.Fatal(err)
-		}
-		if state.Last > 1 {
+	response, err := c.http.Get(c.base + path + "/events")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer response.Body.Close() // which leaves
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		if lines.Text() == "id: 2" {
 			return
 		}
-		time.Sleep(time.Millisecond)
 	}
+	c.t.Fatalf("%s has one event only", path)
 }
 
 // events follows a session until its end, over as many connections as it takes.
